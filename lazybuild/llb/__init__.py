@@ -1,0 +1,1 @@
+"""The build graph: frozen ops, vertices, digests. Standard library only; knows no engine."""

@@ -1,0 +1,1 @@
+"""OCI values: digests, descriptors, manifests, configs, references. No I/O."""
