@@ -4,9 +4,9 @@
     ├── UsageError                2    flags, arguments, configuration
     ├── DockerfileError           1    text of a Dockerfile, with the place it stands at
     │   └── NotSupportedYetError       a construct that is known and not built yet
-    ├── BuildError                1    a step could not be done: missing file, bad archive, bad image
+    ├── BuildError                1    a step can not be done: missing file, bad archive
     │   └── StepFailedError            a RUN command ended with a status other than zero
-    ├── IntegrityError            1    bytes that are not what their digest says, or a hostile layout
+    ├── IntegrityError            1    bytes that differ from their digest, hostile layouts
     ├── RegistryError           104    a registry or a network that does not do its part
     ├── ResourceError           102    disk, memory or quota used up
     └── HostError               125    this host cannot do what the build needs
@@ -52,7 +52,7 @@ class UsageError(LazybuildError):
 
 
 class DockerfileError(LazybuildError):
-    """A Dockerfile that can't be read or compiled; `span` says where, `source` is the whole text."""
+    """A Dockerfile that can't be read or compiled, the place and the whole text of it."""
 
     def __init__(
         self, message: str, *, span: Span | None = None, source: str = "", hint: str = ""

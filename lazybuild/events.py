@@ -73,7 +73,14 @@ class Noted:
     time: float = field(default_factory=time.time)
 
 
-Event = VertexStarted | VertexDone | VertexLog | Transfer | Warned | Noted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The process stands in the namespaces it will stay in: from here on threads may be started."""
+
+    time: float = field(default_factory=time.time)
+
+
+Event = VertexStarted | VertexDone | VertexLog | Transfer | Warned | Noted | Ready
 Sink = Callable[[Event], None]
 
 

@@ -36,7 +36,7 @@ class Vertex:
     op: Op
     inputs: tuple["Edge", ...] = ()
     platform: Platform | None = None
-    options: VertexOptions = VertexOptions()  # noqa: RUF009 - frozen, so it can be shared
+    options: VertexOptions = VertexOptions()
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +69,7 @@ class Edge:
 
 
 def plain(value: object) -> object:
-    """A JSON form of an op in which every field stands with its name and every type with its own."""
+    """A JSON form of an op: every field stands with its name, every type with its own."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):

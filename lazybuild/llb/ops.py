@@ -29,7 +29,8 @@ class Platform:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOp:
     """Content from outside. `identifier` is a URL-like name (docker-image://, oci-layout://,
-    local://, git://, https://); `attrs` are sorted pairs, names as in BuildKit."""
+    local://, git://, https://); `attrs` are sorted pairs, names as in BuildKit.
+    """
 
     identifier: str
     attrs: tuple[tuple[str, str], ...] = ()
@@ -209,7 +210,8 @@ Action = CopyAction | MkFileAction | MkDirAction | RmAction | SymlinkAction
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileAction:
     """One action and what it works on. A number below len(vertex.inputs) is an op input, a higher
-    one names the action (number - len(inputs)); `output` >= 0 exports the result."""
+    one names the action (number - len(inputs)); `output` >= 0 exports the result.
+    """
 
     action: Action
     input: int = NO_INPUT

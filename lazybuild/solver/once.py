@@ -1,0 +1,78 @@
+"""Two small tools of threads: compute a thing once, and do several things at once."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """The work was given up because something else failed, or the user asked for it."""
+
+
+class Once(Generic[T]):
+    """A value that the first caller computes while the others wait; a failure is kept likewise."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def get(self, compute: Callable[[], T]) -> T:
+        with self._lock:
+            if not self._done:
+                self._fill(compute)
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # filled by _fill, or the error was raised
+
+    def _fill(self, compute: Callable[[], T]) -> None:
+        try:
+            self._value = compute()
+        except BaseException as error:  # noqa: BLE001 - kept, and raised to every caller
+            self._error = error
+        self._done = True
+
+
+def gather(tasks: Sequence[Callable[[], T]], *, parallel: bool) -> list[T]:
+    """Do all tasks and return their values in order.
+
+    The first task runs in the calling thread, each other in a thread of its own: they wait for one
+    another's parts through `Once`, so that a bounded pool could stand still. When tasks fail, the
+    first failure in order that is not just a `StoppedError` is raised, once all have ended.
+    """
+    cells = [Once[T]() for _ in tasks]
+    pairs = list(zip(cells, tasks, strict=True))
+    threads = [
+        threading.Thread(target=_outcome, args=pair, daemon=True) for pair in pairs[1:] if parallel
+    ]
+    for thread in threads:
+        thread.start()
+    errors = []
+    for cell, task in pairs:
+        error = _outcome(cell, task)
+        errors.append(error)
+        if error is not None and not parallel:
+            break
+    for thread in threads:
+        thread.join()
+    _raise_first([error for error in errors if error is not None])
+    return [cell.get(task) for cell, task in pairs]
+
+
+def _outcome(cell: Once[T], task: Callable[[], T]) -> BaseException | None:
+    try:
+        cell.get(task)
+    except BaseException as error:  # noqa: BLE001 - handed to `gather`, which raises it
+        return error
+    return None
+
+
+def _raise_first(errors: Sequence[BaseException]) -> None:
+    for error in errors:
+        if not isinstance(error, StoppedError):
+            raise error
+    if errors:
+        raise errors[0]

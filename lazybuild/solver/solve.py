@@ -1,0 +1,149 @@
+"""The solver: from a graph to its result, doing only what the result needs.
+
+Work is pulled: a vertex's key is computed from its inputs' keys or contents, and its inputs are
+only solved when the key is not in the cache, or when a key depends on their content. Whatever is
+independent runs in parallel. It knows no op: `Ops` says how one is keyed and run.
+"""
+
+import hashlib
+import json
+import threading
+from collections import defaultdict
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Generic
+
+from lazybuild.errors import BuildError, LazybuildError
+from lazybuild.llb.graph import Edge, Vertex
+from lazybuild.llb.ops import ExecOp
+from lazybuild.solver.once import Once, StoppedError, gather
+from lazybuild.solver.report import Reporter
+from lazybuild.solver.types import Cache, KeyPlan, Ops, R, Selection
+
+KEY_VERSION = 1
+
+
+class Solver(Generic[R]):
+    """One solve. `jobs` bounds the commands that run at a time; `parallel` False keeps everything
+    in the calling thread, for a process that may still have to enter a namespace. The first
+    failure sets `stop`, and so does whoever wants the solve to end; nothing is begun after that.
+    """
+
+    def __init__(
+        self,
+        ops: Ops[R],
+        cache: Cache[R],
+        reporter: Reporter,
+        *,
+        jobs: int = 8,
+        parallel: bool = True,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._ops = ops
+        self._cache = cache
+        self._report = reporter
+        self._parallel = parallel
+        self._stop = stop or threading.Event()
+        self._slots = threading.BoundedSemaphore(max(1, jobs))
+        self._guard = threading.Lock()
+        self._keys: defaultdict[str, Once[str]] = defaultdict(Once)
+        self._results: defaultdict[str, Once[R]] = defaultdict(Once)
+
+    def solve(self, head: Vertex) -> R:
+        return self._result(head)
+
+    def key(self, vertex: Vertex) -> str:
+        """The cache key of a vertex: its identity between builds."""
+        with self._guard:
+            cell = self._keys[vertex.digest]
+        return cell.get(lambda: self._compute_key(vertex))
+
+    def _compute_key(self, vertex: Vertex) -> str:
+        plan = self._ops.plan(vertex)
+        selections = plan.inputs or (None,) * len(vertex.inputs)
+        tasks = [
+            partial(self._input_key, vertex, index, edge, selection)
+            for index, (edge, selection) in enumerate(zip(vertex.inputs, selections, strict=True))
+        ]
+        return digest_of([KEY_VERSION, plan.digest, *gather(tasks, parallel=self._parallel)])
+
+    def _input_key(
+        self, vertex: Vertex, index: int, edge: Edge, selection: Selection | None
+    ) -> str:
+        if selection is None:
+            return f"{self.key(edge.vertex)}:{edge.index}"
+        plan = self._ops.plan(edge.vertex)
+        if not plan.stable:
+            return self._content(vertex, index, edge, selection)
+        memo = digest_of([KEY_VERSION, "content", self.key(edge.vertex), selection.fingerprint])
+        known = self._cache.memo(memo)
+        if known is None:
+            known = self._content(vertex, index, edge, selection)
+            self._cache.save_memo(memo, known)
+        return known
+
+    def _content(self, vertex: Vertex, index: int, edge: Edge, selection: Selection) -> str:
+        with blame(vertex):
+            return self._ops.content(vertex, index, selection, self._result(edge.vertex))
+
+    def _result(self, vertex: Vertex) -> R:
+        with self._guard:
+            cell = self._results[vertex.digest]
+        return cell.get(lambda: self._compute(vertex))
+
+    def _compute(self, vertex: Vertex) -> R:
+        plan = self._ops.plan(vertex)
+        known = self._load(vertex, plan)
+        if known is not None:
+            self._report.cached(vertex)
+            return known
+        tasks = [partial(self._result, edge.vertex) for edge in vertex.inputs]
+        inputs = gather(tasks, parallel=self._parallel)
+        return self._run(vertex, plan, inputs)
+
+    def _load(self, vertex: Vertex, plan: KeyPlan) -> R | None:
+        if not plan.stable or vertex.options.ignore_cache:
+            return None
+        return self._cache.load(self.key(vertex), vertex)
+
+    def _run(self, vertex: Vertex, plan: KeyPlan, inputs: list[R]) -> R:
+        slot: AbstractContextManager[object] = (
+            self._slots if isinstance(vertex.op, ExecOp) else nullcontext()
+        )
+        with slot:
+            if self._stop.is_set():
+                raise StoppedError(vertex.name)
+            self._report.started(vertex)
+            result = self._attempt(vertex, inputs)
+            if plan.stable:
+                self._cache.save(self.key(vertex), vertex, result)
+            self._report.done(vertex)
+            return result
+
+    def _attempt(self, vertex: Vertex, inputs: list[R]) -> R:
+        try:
+            with blame(vertex):
+                return self._ops.run(vertex, inputs)
+        except LazybuildError as error:
+            self._stop.set()
+            self._report.done(vertex, error=error.message)
+            raise
+
+
+class blame:  # noqa: N801 - reads as a statement
+    """Names the instruction in a BuildError that doesn't know it."""
+
+    def __init__(self, vertex: Vertex) -> None:
+        self._vertex = vertex
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BuildError) and error.span is None and self._vertex.options.spans:
+            error.span = self._vertex.options.spans[0]
+
+
+def digest_of(parts: list[object]) -> str:
+    text = json.dumps(parts, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

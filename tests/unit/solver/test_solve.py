@@ -1,0 +1,173 @@
+"""The solver over fake ops: nothing but the graph and what is asked of it."""
+
+import threading
+import time
+
+import pytest
+
+from lazybuild.errors import BuildError, Span
+from lazybuild.events import VertexDone
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.ops import ExecOp, MergeOp, Meta, SourceOp
+from lazybuild.solver.report import Reporter
+from lazybuild.solver.solve import Solver
+from lazybuild.solver.types import KeyPlan, Selection
+
+
+class FakeOps:
+    """Results are strings made of the inputs' results; content is what `contents` says."""
+
+    def __init__(self, contents=None, unstable=(), fail=(), seconds=0.0):
+        self.ran, self.contents = [], contents or {}
+        self.unstable, self.fail, self.seconds = unstable, fail, seconds
+
+    def plan(self, vertex):
+        content = isinstance(vertex.op, MergeOp)
+        inputs = tuple(Selection(fingerprint="all") if content else None for _ in vertex.inputs)
+        return KeyPlan(digest=vertex.name, inputs=inputs, stable=vertex.name not in self.unstable)
+
+    def content(self, vertex, index, selection, result):
+        return self.contents.get(result, result)
+
+    def run(self, vertex, inputs):
+        time.sleep(self.seconds)
+        if vertex.name in self.fail:
+            raise BuildError(f"{vertex.name} failed")
+        self.ran.append(vertex.name)
+        return f"{vertex.name}({','.join(inputs)})"
+
+
+class FakeCache:
+    def __init__(self):
+        self.records, self.memos = {}, {}
+
+    def load(self, key, vertex):
+        return self.records.get(key)
+
+    def save(self, key, vertex, result):
+        self.records[key] = result
+
+    def memo(self, key):
+        return self.memos.get(key)
+
+    def save_memo(self, key, value):
+        self.memos[key] = value
+
+
+def source(name):
+    return Vertex(op=SourceOp(identifier=name), options=VertexOptions(name=name))
+
+
+def run(name, *inputs, **options):
+    op = ExecOp(meta=Meta(args=(name,)), mounts=())
+    edges = tuple(Edge(vertex) for vertex in inputs)
+    return Vertex(op=op, inputs=edges, options=VertexOptions(name=name, **options))
+
+
+def merge(name, *inputs):
+    edges = tuple(Edge(vertex) for vertex in inputs)
+    return Vertex(op=MergeOp(), inputs=edges, options=VertexOptions(name=name))
+
+
+def solve(head, ops, cache=None, sink=lambda event: None, **options):
+    solver = Solver(ops, cache or FakeCache(), Reporter(sink), **options)
+    return solver.solve(head)
+
+
+def test_each_vertex_runs_once_and_inputs_first():
+    base = source("base")
+    one, two = run("one", base), run("two", base)
+    ops = FakeOps()
+    assert solve(merge("all", one, two), ops) == "all(one(base()),two(base()))"
+    assert sorted(ops.ran) == ["all", "base", "one", "two"]
+
+
+def test_a_second_solve_runs_nothing_and_reports_the_chain_as_cached():
+    head, cache, events = run("two", run("one", source("base"))), FakeCache(), []
+    solve(head, FakeOps(), cache)
+    again = FakeOps()
+    solve(head, again, cache, events.append)
+    assert again.ran == []
+    done = [event for event in events if isinstance(event, VertexDone)]
+    assert [event.name for event in done] == ["base", "one", "two"]
+    assert all(event.cached for event in done)
+
+
+def test_a_hit_does_not_need_the_records_of_its_inputs():
+    base, cache = source("base"), FakeCache()
+    head = run("two", run("one", base))
+    solver = Solver(FakeOps(), cache, Reporter(lambda event: None))
+    solver.solve(head)
+    cache.records = {solver.key(head): "kept"}
+    again = FakeOps()
+    assert solve(head, again, cache) == "kept"
+    assert again.ran == []
+
+
+def test_content_decides_the_key_of_a_vertex_that_selects():
+    cache = FakeCache()
+    one = solve(merge("copy", source("a")), FakeOps({"a()": "same"}), cache)
+    again = FakeOps({"b()": "same"})
+    assert solve(merge("copy", source("b")), again, cache) == one
+    assert again.ran == ["b"]
+
+
+def test_an_unstable_source_is_looked_at_each_time_and_never_stored():
+    cache = FakeCache()
+    head = merge("copy", source("ctx"))
+    solve(head, FakeOps(unstable=("ctx",)), cache)
+    changed = FakeOps({"ctx()": "changed"}, unstable=("ctx",))
+    solve(head, changed, cache)
+    assert changed.ran == ["ctx", "copy"]
+
+
+def test_ignore_cache_runs_the_step_again():
+    cache = FakeCache()
+    solve(run("one", source("base")), FakeOps(), cache)
+    again = FakeOps()
+    solve(run("one", source("base"), ignore_cache=True), again, cache)
+    assert "one" in again.ran
+
+
+def test_independent_branches_run_at_the_same_time():
+    gate = threading.Barrier(2, timeout=5)
+
+    class Meeting(FakeOps):
+        def run(self, vertex, inputs):
+            if vertex.name in {"one", "two"}:
+                gate.wait()
+            return super().run(vertex, inputs)
+
+    solve(merge("all", run("one", source("a")), run("two", source("b"))), Meeting())
+
+
+def test_jobs_bounds_the_commands_that_run_at_a_time():
+    running, most = [0], [0]
+
+    class Counting(FakeOps):
+        def run(self, vertex, inputs):
+            if vertex.name.startswith("run"):
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+                time.sleep(0.02)
+                running[0] -= 1
+            return super().run(vertex, inputs)
+
+    heads = [run(f"run{number}", source(str(number))) for number in range(5)]
+    solve(merge("all", *heads), Counting(), jobs=1)
+    assert most == [1]
+
+
+def test_the_first_failure_is_told_and_nothing_is_begun_after_it():
+    slow = run("after", run("slow", source("a")))
+    ops = FakeOps(fail=("bad",), seconds=0.05)
+    with pytest.raises(BuildError, match="bad failed"):
+        solve(merge("all", slow, run("bad", source("b"))), ops)
+    assert "after" not in ops.ran
+
+
+def test_a_build_error_learns_the_place_of_its_instruction():
+    span = Span(path="Dockerfile", line=3, end_line=3)
+    with pytest.raises(BuildError) as caught:
+        solve(run("bad", source("b"), spans=(span,)), FakeOps(fail=("bad",)))
+    assert caught.value.span == span
