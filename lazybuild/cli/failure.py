@@ -1,0 +1,67 @@
+"""Turns an error into what the user sees and the code the process ends with."""
+
+import os
+from typing import TextIO
+
+from lazybuild.cli.progress.escape import plain_text
+from lazybuild.cli.progress.steps import Step
+from lazybuild.errors import (
+    EXIT_BUG,
+    BuildError,
+    DockerfileError,
+    LazybuildError,
+    Span,
+    StepFailedError,
+)
+
+AROUND = 3
+
+
+def show(error: LazybuildError, out: TextIO, source: str = "", step: Step | None = None) -> None:
+    """The last output of the failed step, the excerpt of the Dockerfile, the message, the hint."""
+    if step is not None and isinstance(error, StepFailedError):
+        out.write(tail_block(step))
+    span = error.span if isinstance(error, DockerfileError | BuildError) else None
+    text = error.source if isinstance(error, DockerfileError) else source
+    if span is not None:
+        out.write(excerpt(text or source, span))
+    out.write(f"ERROR: {error.message}\n")
+    if error.hint:
+        out.write(f"hint: {error.hint}\n")
+    if span is not None and os.environ.get("GITHUB_ACTIONS") == "true":
+        out.write(github_annotation(error.message, span))
+    out.flush()
+
+
+def tail_block(step: Step) -> str:
+    lines = "".join(f"{plain_text(line)}\n" for line in step.tail)
+    return f"------\n > {step.name}:\n{lines}------\n"
+
+
+def excerpt(source: str, span: Span) -> str:
+    """`File:line`, then the numbered lines around the place with `>>>` before those it covers."""
+    lines = source.splitlines()
+    rule = "-" * 20
+    head = f"{span.path}:{span.line}\n{rule}\n"
+    first, last = max(1, span.line - AROUND), min(len(lines), span.end_line + AROUND)
+    body = []
+    for number in range(first, last + 1):
+        mark = ">>>" if span.line <= number <= span.end_line else "   "
+        body.append(f"{number:4d} | {mark} {plain_text(lines[number - 1])}".rstrip())
+        if number == span.line == span.end_line and span.column:
+            width = max(1, span.end_column - span.column)
+            body.append(f"     |     {' ' * (span.column - 1)}{'^' * width}")
+    return head + "\n".join(body) + f"\n{rule}\n" if body else head
+
+
+def github_annotation(message: str, span: Span) -> str:
+    """A workflow command that puts the error beside the line (GitHub, "Workflow commands")."""
+    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    path = span.path.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    return f"::error file={path},line={span.line}::{escaped}\n"
+
+
+def exit_code(error: BaseException) -> int:
+    if isinstance(error, LazybuildError):
+        return error.exit_code
+    return EXIT_BUG

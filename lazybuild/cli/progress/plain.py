@@ -1,0 +1,93 @@
+"""The plain view: stable lines for logs, in the form that `docker build --progress=plain` has.
+
+Every line of a step begins with its number; output lines carry the seconds since the step began.
+"""
+
+import threading
+from typing import TextIO
+
+from lazybuild.cli.progress.escape import Escape
+from lazybuild.cli.progress.steps import Step, Steps
+from lazybuild.events import Event, Noted, Transfer, VertexDone, VertexLog, VertexStarted, Warned
+
+TRANSFER_PAUSE = 5.0
+
+
+class PlainView:
+    """Prints events as they come. `escape` makes foreign output harmless for the log's reader."""
+
+    def __init__(self, out: TextIO, escape: Escape) -> None:
+        self._out = out
+        self._escape = escape
+        self._lock = threading.Lock()
+        self._steps = Steps()
+        self._current = 0
+        self._told: dict[tuple[str, str], float] = {}
+
+    @property
+    def steps(self) -> Steps:
+        return self._steps
+
+    def close(self) -> None:
+        self._out.flush()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._handle(event)
+            self._out.flush()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case VertexStarted():
+                self._steps.begin(event.vertex, event.name, event.time)
+            case VertexLog():
+                self._log(event)
+            case VertexDone():
+                self._done(event)
+            case Transfer():
+                self._transfer(event)
+            case Warned():
+                self._out.write(f"WARNING: {event.message}\n")
+            case Noted():
+                self._out.write(f"{event.message}\n")
+
+    def _log(self, event: VertexLog) -> None:
+        step = self._steps.get(event.vertex)
+        if step is not None:
+            self._print_output(step, step.lines(event.stream, event.data), event.time)
+
+    def _done(self, event: VertexDone) -> None:
+        step = self._steps.begin(event.vertex, event.name, event.time)
+        step.finished, step.cached, step.error = event.time, event.cached, event.error
+        self._print_output(step, step.flush(), event.time)
+        if event.error:
+            self._line(step, f"ERROR: {event.error}")
+        elif event.cached:
+            self._line(step, "CACHED")
+        else:
+            self._line(step, f"DONE {step.seconds:.1f}s")
+
+    def _transfer(self, event: Transfer) -> None:
+        step = self._steps.get(event.vertex)
+        key = (event.vertex, event.id)
+        due = event.time - self._told.get(key, 0.0) >= TRANSFER_PAUSE
+        if step is not None and (event.done or due):
+            self._told[key] = event.time
+            self._line(step, f"{event.id} {amounts(event)}")
+
+    def _print_output(self, step: Step, lines: list[str], time: float) -> None:
+        for line in lines:
+            self._line(step, f"{time - step.started:.3f} {self._escape(line)}")
+
+    def _line(self, step: Step, text: str) -> None:
+        if self._current != step.number:
+            blank = "\n" if self._current else ""
+            self._out.write(f"{blank}#{step.number} {step.name}\n")
+            self._current = step.number
+        self._out.write(f"#{step.number} {text}\n")
+
+
+def amounts(event: Transfer) -> str:
+    """`12.3MB / 45.6MB done`, in megabytes of 1,000,000 bytes."""
+    total = f" / {event.total / 1e6:.1f}MB" if event.total else ""
+    return f"{event.current / 1e6:.1f}MB{total}{' done' if event.done else ''}"

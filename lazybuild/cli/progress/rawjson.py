@@ -1,0 +1,118 @@
+"""The machine's view: one JSON object a line in the form of BuildKit's SolveStatus.
+
+Source: moby/buildkit client/graph.go, `SolveStatus`. Times are RFC 3339 in UTC, data is base64.
+"""
+
+import base64
+import json
+import threading
+from datetime import UTC, datetime
+from typing import TextIO
+
+from lazybuild.cli.progress.steps import Step, Steps
+from lazybuild.events import Event, Noted, Transfer, VertexDone, VertexLog, VertexStarted, Warned
+
+
+class RawJsonView:
+    """Prints every event at once as a status object of its own."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._steps = Steps()
+        self._inputs: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def steps(self) -> Steps:
+        return self._steps
+
+    def close(self) -> None:
+        self._out.flush()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            status = self._status(event)
+            if status is not None:
+                self._out.write(json.dumps(status, separators=(",", ":")) + "\n")
+                self._out.flush()
+
+    def _status(self, event: Event) -> dict[str, object] | None:
+        match event:
+            case VertexStarted():
+                self._inputs[event.vertex] = event.inputs
+                step = self._steps.begin(event.vertex, event.name, event.time)
+                return {"vertexes": [self._vertex(event.vertex, step)]}
+            case VertexDone():
+                step = self._steps.begin(event.vertex, event.name, event.time)
+                step.finished, step.cached, step.error = event.time, event.cached, event.error
+                step.flush()
+                return {"vertexes": [self._vertex(event.vertex, step)]}
+            case VertexLog():
+                step_of_log = self._steps.get(event.vertex)
+                if step_of_log is not None:
+                    step_of_log.lines(event.stream, event.data)
+                return {"logs": [log(event)]}
+            case Transfer():
+                return {"statuses": [transfer(event)]}
+            case Warned():
+                return {"warnings": [warning(event)]}
+            case Noted():
+                return None
+            case _:
+                return None
+
+    def _vertex(self, digest: str, step: Step) -> dict[str, object]:
+        vertex: dict[str, object] = {
+            "digest": digest,
+            "name": step.name,
+            "started": stamp(step.started),
+        }
+        if self._inputs.get(digest):
+            vertex["inputs"] = list(self._inputs[digest])
+        if step.finished:
+            vertex["completed"] = stamp(step.finished)
+        if step.cached:
+            vertex["cached"] = True
+        if step.error:
+            vertex["error"] = step.error
+        return vertex
+
+
+def stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def log(event: VertexLog) -> dict[str, object]:
+    data = base64.b64encode(event.data).decode()
+    return {
+        "vertex": event.vertex,
+        "stream": event.stream,
+        "data": data,
+        "timestamp": stamp(event.time),
+    }
+
+
+def transfer(event: Transfer) -> dict[str, object]:
+    status: dict[str, object] = {
+        "id": event.id,
+        "vertex": event.vertex,
+        "current": event.current,
+        "timestamp": stamp(event.time),
+    }
+    if event.total:
+        status["total"] = event.total
+    if event.done:
+        status["completed"] = stamp(event.time)
+    return status
+
+
+def warning(event: Warned) -> dict[str, object]:
+    shown = base64.b64encode(event.message.encode()).decode()
+    detail = [base64.b64encode(line.encode()).decode() for line in event.detail]
+    return {
+        "vertex": event.vertex,
+        "level": 1,
+        "short": shown,
+        "detail": detail,
+        "url": event.url,
+    }
