@@ -1,0 +1,351 @@
+"""The door to the kernel: system calls that Python's standard library does not offer.
+
+Owns ctypes. Every function raises `OSError` with the call's name and what it was about; none keeps
+state. Numbers above 423 are the same on every architecture; all others go through libc's symbol.
+Descriptors returned are close-on-exec. Knows no other module of lazybuild.
+
+ctypes releases the GIL around each call, so a blocking call (a mount over a slow file system)
+stops only its own thread.
+"""
+
+import ctypes
+import os
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+AT_FDCWD: Final = -100
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_NO_AUTOMOUNT: Final = 0x800
+AT_EMPTY_PATH: Final = 0x1000
+AT_RECURSIVE: Final = 0x8000
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
+MS_MOVE: Final = 8192
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MS_SLAVE: Final = 1 << 19
+
+MNT_FORCE: Final = 1
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+
+OPEN_TREE_CLONE: Final = 1
+OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
+MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+FSOPEN_CLOEXEC: Final = 1
+FSMOUNT_CLOEXEC: Final = 1
+FSCONFIG_SET_FLAG: Final = 0
+FSCONFIG_SET_STRING: Final = 1
+FSCONFIG_SET_BINARY: Final = 2
+FSCONFIG_SET_PATH: Final = 3
+FSCONFIG_SET_FD: Final = 5
+FSCONFIG_CMD_CREATE: Final = 6
+FSCONFIG_CMD_RECONFIGURE: Final = 7
+
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
+MOUNT_ATTR_NOATIME: Final = 0x10
+MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
+
+RESOLVE_NO_XDEV: Final = 0x01
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+IN_OPEN: Final = 0x20
+IN_CREATE: Final = 0x100
+IN_MOVED_TO: Final = 0x80
+IN_Q_OVERFLOW: Final = 0x4000
+IN_ONLYDIR: Final = 0x01000000
+IN_DONT_FOLLOW: Final = 0x02000000
+IN_ISDIR: Final = 0x40000000
+
+OVERLAYFS_SUPER_MAGIC: Final = 0x794C7630
+PROC_SUPER_MAGIC: Final = 0x9FA0
+TMPFS_MAGIC: Final = 0x01021994
+FUSE_SUPER_MAGIC: Final = 0x65735546
+NFS_SUPER_MAGIC: Final = 0x6969
+
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
+_NR_CLOSE_RANGE = 436
+_NR_OPENAT2 = 437
+_NR_MOUNT_SETATTR = 442
+
+_CAPABILITY_VERSION_3 = 0x20080522
+
+StrPath = str | bytes | os.PathLike[str]
+
+
+def _bytes(path: StrPath) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
+
+
+def _optional(path: StrPath | None) -> bytes | None:
+    return None if path is None else _bytes(path)
+
+
+def _fail(call: str, about: object = "") -> OSError:
+    number = ctypes.get_errno()
+    text = about.decode(errors="backslashreplace") if isinstance(about, bytes) else str(about)
+    detail = f"{call} {text}".strip()
+    return OSError(number, f"{os.strerror(number)} ({detail})")
+
+
+def _as_argument(value: int | bytes | None) -> object:
+    return ctypes.c_long(value) if isinstance(value, int) else ctypes.c_char_p(value)
+
+
+def _call(name: str, *args: int | bytes | None, about: object = "") -> int:
+    """Call a function of libc that returns -1 and sets errno."""
+    result = getattr(_libc, name)(*map(_as_argument, args))
+    if result < 0:
+        raise _fail(name, about)
+    return int(result)
+
+
+def _syscall(number: int, name: str, *args: int | bytes | None, about: object = "") -> int:
+    result = _libc.syscall(ctypes.c_long(number), *map(_as_argument, args))
+    if result < 0:
+        raise _fail(name, about)
+    return int(result)
+
+
+# --- mounts, the old way -------------------------------------------------------------------------
+
+
+def mount(
+    source: StrPath, target: StrPath, fstype: str = "", flags: int = 0, data: StrPath | None = None
+) -> None:
+    kind = os.fsencode(fstype) if fstype else None
+    _call("mount", _bytes(source), _bytes(target), kind, flags, _optional(data), about=target)
+
+
+def umount(target: StrPath, flags: int = 0) -> None:
+    _call("umount2", _bytes(target), flags, about=target)
+
+
+def make_private(target: StrPath = "/") -> None:
+    """Cut propagation in both directions, for `target` and everything below."""
+    mount("none", target, flags=MS_REC | MS_PRIVATE)
+
+
+def pivot_root(new_root: StrPath, put_old: StrPath) -> None:
+    _call("pivot_root", _bytes(new_root), _bytes(put_old), about=new_root)
+
+
+# --- mounts, by descriptor -----------------------------------------------------------------------
+
+
+def fsopen(fstype: str) -> int:
+    return _syscall(_NR_FSOPEN, "fsopen", os.fsencode(fstype), FSOPEN_CLOEXEC, about=fstype)
+
+
+def fsconfig_string(fd: int, key: str, value: StrPath) -> None:
+    """Set an option; overlay's `lowerdir+` (6.5) may be set again and again."""
+    _syscall(
+        _NR_FSCONFIG,
+        "fsconfig",
+        fd,
+        FSCONFIG_SET_STRING,
+        os.fsencode(key),
+        _bytes(value),
+        0,
+        about=f"{key}={os.fsdecode(value)}",
+    )
+
+
+def fsconfig_flag(fd: int, key: str) -> None:
+    _syscall(_NR_FSCONFIG, "fsconfig", fd, FSCONFIG_SET_FLAG, os.fsencode(key), None, 0, about=key)
+
+
+def fsconfig_fd(fd: int, key: str, value: int) -> None:
+    _syscall(
+        _NR_FSCONFIG, "fsconfig", fd, FSCONFIG_SET_FD, os.fsencode(key), None, value, about=key
+    )
+
+
+def fsconfig_create(fd: int) -> None:
+    _syscall(_NR_FSCONFIG, "fsconfig", fd, FSCONFIG_CMD_CREATE, None, None, 0, about="create")
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    return _syscall(_NR_FSMOUNT, "fsmount", fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def filesystem(
+    fstype: str, options: Sequence[tuple[str, StrPath]] = (), attributes: int = 0
+) -> int:
+    """A new file system that is not attached anywhere yet; an empty value makes a flag."""
+    fd = fsopen(fstype)
+    try:
+        for key, value in options:
+            if value:
+                fsconfig_string(fd, key, value)
+            else:
+                fsconfig_flag(fd, key)
+        fsconfig_create(fd)
+        return fsmount(fd, attributes)
+    finally:
+        os.close(fd)
+
+
+def open_tree(path: StrPath, *, dir_fd: int = AT_FDCWD, recursive: bool = False) -> int:
+    """A detached copy of the mount at `path` (of the descriptor itself when empty)."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+    flags |= AT_RECURSIVE if recursive else 0
+    flags |= 0 if path else AT_EMPTY_PATH
+    return _syscall(_NR_OPEN_TREE, "open_tree", dir_fd, _bytes(path), flags, about=path)
+
+
+def move_mount(fd: int, target: StrPath = "", *, dir_fd: int = AT_FDCWD) -> None:
+    """Attach the detached mount `fd` at `target` below `dir_fd` (at `dir_fd` itself when empty)."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if target else MOVE_MOUNT_T_EMPTY_PATH)
+    _syscall(_NR_MOVE_MOUNT, "move_mount", fd, b"", dir_fd, _bytes(target), flags, about=target)
+
+
+def mount_setattr(
+    path: StrPath = "",
+    *,
+    dir_fd: int = AT_FDCWD,
+    add: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
+) -> None:
+    """Change attributes of a mount. Only what is named changes: locked flags stay as they are."""
+    flags = (0 if path else AT_EMPTY_PATH) | (AT_RECURSIVE if recursive else 0)
+    attributes = struct.pack("=QQQQ", add, clear, propagation, 0)
+    _syscall(
+        _NR_MOUNT_SETATTR,
+        "mount_setattr",
+        dir_fd,
+        _bytes(path),
+        flags,
+        attributes,
+        len(attributes),
+        about=path,
+    )
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def openat2(
+    dir_fd: int, path: StrPath, flags: int = os.O_PATH, *, mode: int = 0, resolve: int = 0
+) -> int:
+    """Open below `dir_fd` under the rules of `resolve` (RESOLVE_IN_ROOT, ...)."""
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    return _syscall(_NR_OPENAT2, "openat2", dir_fd, _bytes(path), how, len(how), about=path)
+
+
+def open_in_root(root_fd: int, path: StrPath, flags: int = os.O_PATH) -> int:
+    """Open `path` as a process chrooted to `root_fd` would, never through a /proc link."""
+    return openat2(root_fd, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def mknod_char(path: StrPath, major: int, minor: int, mode: int = 0o600) -> None:
+    os.mknod(path, mode | 0o020000, os.makedev(major, minor))
+
+
+def filesystem_magic(fd: int) -> int:
+    """The type of the file system that `fd` lies on (statfs f_type)."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(fd, buffer) < 0:
+        raise _fail("fstatfs", fd)
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], "little")
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    _syscall(_NR_CLOSE_RANGE, "close_range", first, last, 0)
+
+
+# --- processes and namespaces --------------------------------------------------------------------
+
+
+def unshare(flags: int) -> None:
+    _call("unshare", flags, about=hex(flags))
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    _call("setns", fd, flags)
+
+
+def sethostname(name: str) -> None:
+    encoded = os.fsencode(name)
+    _call("sethostname", encoded, len(encoded), about=name)
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    return _call("prctl", option, arg2, arg3, 0, 0, about=option)
+
+
+def die_with_parent(signal: int = 9) -> None:
+    """Have the kernel send `signal` to this process when the thread that started it ends."""
+    prctl(PR_SET_PDEATHSIG, signal)
+
+
+def capset(*, effective: int, permitted: int, inheritable: int) -> None:
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    sets = (effective, permitted, inheritable)
+    low, high = ([value >> shift & 0xFFFFFFFF for value in sets] for shift in (0, 32))
+    data = struct.pack("=6I", *low, *high)
+    _call("capset", header, data)
+
+
+def capget() -> tuple[int, int, int]:
+    """(effective, permitted, inheritable) of the calling thread."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+    data = ctypes.create_string_buffer(24)
+    if _libc.capget(header, data) < 0:
+        raise _fail("capget")
+    low = struct.unpack_from("=III", data, 0)
+    high = struct.unpack_from("=III", data, 12)
+    effective, permitted, inheritable = (a | b << 32 for a, b in zip(low, high, strict=True))
+    return effective, permitted, inheritable
+
+
+# --- inotify -------------------------------------------------------------------------------------
+
+
+def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
+    return _call("inotify_init1", flags)
+
+
+def inotify_add_watch(fd: int, path: StrPath, mask: int) -> int:
+    return _call("inotify_add_watch", fd, _bytes(path), mask, about=path)
