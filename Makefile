@@ -1,0 +1,13 @@
+.PHONY: help demo test bench
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+demo: ## Set everything up and build a real dev image over a lazily mounted base
+	@scripts/demo
+
+test: ## Set everything up and run all checks and tests
+	@scripts/test
+
+bench: ## Measure, and write a table and JSON to bench/results
+	@scripts/bench
