@@ -31,7 +31,7 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] = field(default=NO_ANNOTATIONS)
+    annotations: Mapping[str, str] = field(default_factory=lambda: NO_ANNOTATIONS)
     urls: tuple[str, ...] = ()
     artifact_type: str = ""
     platform: Mapping[str, object] | None = None
