@@ -47,7 +47,7 @@ class Entry:
     link: str = ""
     major: int = 0
     minor: int = 0
-    xattrs: Mapping[str, bytes] = field(default=NO_XATTRS)
+    xattrs: Mapping[str, bytes] = field(default_factory=lambda: NO_XATTRS)
 
 
 Opener = Callable[[], BinaryIO]
