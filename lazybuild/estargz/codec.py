@@ -1,0 +1,118 @@
+"""Compression of one piece and decompression of bounded pieces; door to isal, deflate, zstandard.
+
+A compressor turns a piece into one gzip member or one zstd frame, the same bytes every time.
+libdeflate and isal are pinned by the wheel; `describe` records their versions. All functions are
+safe in threads and give the interpreter lock up while they work. Streams of layers: `streams`.
+"""
+
+import struct
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+import deflate
+import zstandard
+from isal import igzip, isal_zlib
+
+from lazybuild.errors import IntegrityError, UsageError
+
+Buffer = bytes | bytearray | memoryview
+Compressor = Callable[[Buffer], bytes | bytearray]
+
+DEFAULT_GZIP_LEVEL = 6
+DEFAULT_ZSTD_LEVEL = 3
+GZIP_MAGIC = b"\x1f\x8b\x08"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAX_WINDOW = 1 << 27
+
+_GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_IGZIP_LEVELS = (1, 2, 3)
+_MAX_LIBDEFLATE, _MAX_ZSTD = 12, 22
+_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says instance
+_local = threading.local()
+
+
+def compressor(name: str) -> Compressor:
+    """By name: "gzip:N" (0, 4-12 libdeflate, 1-3 igzip), "zstd:N" (1-22) or "none"."""
+    family, _, text = name.partition(":")
+    default = DEFAULT_ZSTD_LEVEL if family == "zstd" else DEFAULT_GZIP_LEVEL
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError(f"no such compression: {name!r}")
+    level = int(text) if text else default
+    if family == "none" and not text:
+        return bytes
+    if family == "gzip" and level in _IGZIP_LEVELS:
+        return lambda data: _igzip(data, level)
+    if family == "gzip" and level <= _MAX_LIBDEFLATE:
+        return lambda data: deflate.gzip_compress(data, level)
+    if family == "zstd" and 1 <= level <= _MAX_ZSTD:
+        return lambda data: _zstd(data, level)
+    raise UsageError(f"no such compression: {name!r}")
+
+
+def describe() -> dict[str, str]:
+    """Names and versions of what decides the bytes of a layer."""
+    return {"deflate": str(deflate.__version__), "zstandard": zstandard.__version__}
+
+
+def _igzip(data: Buffer, level: int) -> bytes:
+    body = isal_zlib.compress(data, level, -15)
+    trailer = struct.pack("<II", isal_zlib.crc32(data), len(data) & 0xFFFFFFFF)
+    return b"".join((_GZIP_HEAD, body, trailer))
+
+
+def _zstd(data: Buffer, level: int) -> bytes:
+    """One context for each thread and level: making one costs more than a small frame."""
+    contexts: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("contexts", {})
+    if level not in contexts:
+        contexts[level] = zstandard.ZstdCompressor(level=level, write_content_size=True)
+    return contexts[level].compress(data)
+
+
+def inflate(data: Buffer, limit: int) -> bytes:
+    """The first `limit` bytes (or fewer) of what the gzip members or zstd frames hold.
+
+    The kind is sniffed. Stops at the limit whatever follows, so that no bomb goes off.
+    """
+    head = bytes(data[:4])
+    if head.startswith(GZIP_MAGIC):
+        return _inflate_gzip(data, limit)
+    if head == ZSTD_MAGIC:
+        return _inflate_zstd(data, limit)
+    raise IntegrityError("piece is neither gzip nor zstd")
+
+
+def _inflate_gzip(data: Buffer, limit: int) -> bytes:
+    try:
+        found: bytes = isal_zlib.decompressobj(31).decompress(data, limit) if limit else b""
+    except _ISAL_ERROR as error:
+        raise IntegrityError(f"broken gzip data: {error}") from error
+    return found
+
+
+def _inflate_zstd(data: Buffer, limit: int) -> bytes:
+    engine = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    parts: list[bytes] = []
+    try:
+        with engine.stream_reader(data, read_across_frames=True) as reader:
+            while limit and (part := reader.read(limit)):
+                parts.append(part)
+                limit -= len(part)
+    except zstandard.ZstdError as error:
+        raise IntegrityError(f"broken zstd data: {error}") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def zstd_stream(source: BinaryIO) -> BinaryIO:
+    """All frames of a stream, skippable ones passed over."""
+    engine = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    return engine.stream_reader(source, read_across_frames=True)
+
+
+def gzip_stream(source: BinaryIO) -> BinaryIO:
+    """All members of a stream."""
+    return cast("BinaryIO", igzip.open(source, "rb"))  # type: ignore[no-untyped-call]  # no stub
+
+
+STREAM_ERRORS: tuple[type[Exception], ...] = (zstandard.ZstdError, _ISAL_ERROR, EOFError)
+"""What reading those raises on broken data, besides OSError."""

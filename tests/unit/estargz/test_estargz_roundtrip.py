@@ -1,0 +1,98 @@
+import gzip
+import io
+import tarfile
+
+import pytest
+
+from lazybuild.estargz import reader, tar
+from lazybuild.estargz.entry import Entry, Item, Kind
+from lazybuild.estargz.writer import Compression, WriterOptions, write_layer
+
+
+class Bytes:
+    def __init__(self, data):
+        self.data = data
+        self.reads = []
+
+    @property
+    def size(self):
+        return len(self.data)
+
+    def read_at(self, offset, length):
+        self.reads.append((offset, length))
+        assert 0 <= offset <= offset + length <= len(self.data)
+        return self.data[offset : offset + length]
+
+
+def file(name, data, **more):
+    return (
+        Item(Entry(name=name, kind=Kind.REG, size=len(data), **more), lambda: io.BytesIO(data))
+        if data
+        else Item(Entry(name=name, kind=Kind.REG, **more))
+    )
+
+
+def write(items, **more):
+    out = io.BytesIO()
+    options = WriterOptions(threads=more.pop("threads", 1), **more.pop("options", {}))
+    written = write_layer(items, out.write, options=options, **more)
+    return out.getvalue(), written
+
+
+ITEMS = [
+    Item(Entry(name="etc", kind=Kind.DIR, mode=0o755)),
+    file("etc/a", b"alpha", mtime=5_000_000_000, uid=7),
+    file("etc/big", bytes(range(256)) * 50, xattrs={"user.x": b"\0\xff"}),
+    file("etc/empty", b""),
+    Item(Entry(name="etc/ln", kind=Kind.SYMLINK, link="../x", mode=0o777)),
+    Item(Entry(name="etc/hard", kind=Kind.HARDLINK, link="etc/a")),
+    file("z" * 120 + "/" + "y" * 200, b"long"),
+]
+
+
+@pytest.mark.parametrize("kind", [Compression.ESTARGZ, Compression.ZSTD_CHUNKED])
+def test_lazy_view_has_every_byte(kind):
+    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    ranges = Bytes(blob)
+    found = reader.open_toc(ranges, written.annotations)
+    assert len(ranges.reads) == 1
+    toc = found.verify(written.toc_digest)
+    for item in ITEMS:
+        record = toc.lookup(item.entry.name)
+        data = reader.read_file(ranges, toc, record).read()
+        assert data == (item.open().read() if item.open else b"")
+        assert record.size == item.entry.size
+
+
+def test_plain_tar_view_stops_before_the_toc():
+    blob, _ = write(ITEMS)
+    with tarfile.open(fileobj=io.BytesIO(blob), mode="r:gz") as archive:
+        names = archive.getnames()
+        assert archive.extractfile("etc/big").read() == bytes(range(256)) * 50
+    assert names == [".no.prefetch.landmark", *(item.entry.name for item in ITEMS)]
+
+
+def test_own_tar_reader_gives_the_items_back():
+
+    blob, _ = write(ITEMS)
+    seen = {
+        item.entry.name: (item.entry, item.open().read() if item.open else b"")
+        for item in tar.read(io.BytesIO(gzip.decompress(blob)))
+    }
+    seen.pop(".no.prefetch.landmark")
+    assert seen == {i.entry.name: (i.entry, i.open().read() if i.open else b"") for i in ITEMS}
+
+
+def test_hot_files_come_first_with_what_they_need():
+    _, written = write(ITEMS, hot=["etc/hard", "nowhere"])
+    toc = written.toc
+    assert toc.paths[:4] == ("etc", "etc/a", "etc/hard", ".prefetch.landmark")
+    assert toc.prefetch_end == toc.lookup(".prefetch.landmark").offset > 0
+    assert written.missing == ("nowhere",)
+
+
+@pytest.mark.parametrize("hot", [(), ("etc/big",)])
+def test_same_bytes_for_any_thread_count(hot):
+    many = [file(f"f{n}", bytes([n % 256]) * (n * 97)) for n in range(300)] + ITEMS
+    blobs = {write(many, hot=hot, threads=threads)[0] for threads in (1, 2, 7)}
+    assert len(blobs) == 1
