@@ -1,0 +1,118 @@
+"""A layer in overlay's own format as a tree: an upper directory of a step or an unpacked layer.
+
+An edge. A whiteout is a character device 0:0, an opaque directory has `user.overlay.opaque`
+(Linux Documentation/filesystems/overlayfs.rst; `userxattr`). The directory must be at rest.
+"""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from lazybuild.estargz.entry import Kind
+from lazybuild.snapshots import paths, xattrs
+from lazybuild.snapshots.anchored import AnchoredDir, inside
+from lazybuild.snapshots.filehash import sha256_of
+from lazybuild.snapshots.statnode import kind_of, node_of
+from lazybuild.snapshots.tree import Node, not_a_file
+
+OPAQUE = "user.overlay.opaque"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One directory of a layer. `sockets` are names that no image can hold."""
+
+    nodes: dict[str, Node]
+    whiteouts: frozenset[str]
+    opaque: bool
+    sockets: tuple[str, ...]
+
+
+_NOTHING = Listing(nodes={}, whiteouts=frozenset(), opaque=False, sockets=())
+
+
+class DirTree:
+    """A `LayerTree` over a directory. Reads each directory once, when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._anchor = AnchoredDir(root)
+        self._listings: dict[str, Listing] = {}
+        self._digests: dict[str, str] = {}
+
+    def lookup(self, path: str) -> Node | None:
+        if not path:
+            return self._root()
+        directory = paths.parent(path)
+        return self.listing(directory).nodes.get(paths.base(path))
+
+    def children(self, path: str) -> Sequence[str]:
+        return sorted(self.listing(path).nodes, key=os.fsencode)
+
+    def whiteouts(self, path: str) -> Collection[str]:
+        return self.listing(path).whiteouts
+
+    def opaque(self, path: str) -> bool:
+        return self.listing(path).opaque
+
+    def open(self, path: str) -> BinaryIO:
+        return self._anchor.open(path)
+
+    def digest(self, path: str) -> str:
+        node = self.lookup(path)
+        if node is None or node.kind is not Kind.REG:
+            raise not_a_file(path)
+        if path not in self._digests:
+            with self.open(path) as stream:
+                self._digests[path] = sha256_of(stream)
+        return self._digests[path]
+
+    def listing(self, path: str) -> Listing:
+        known = self._listings.get(path)
+        if known is None:
+            for directory in paths.ancestors(path):
+                self._load(directory)
+            known = self._load(path)
+        return known
+
+    def _load(self, path: str) -> Listing:
+        if path not in self._listings:
+            self._listings[path] = self._read(path) if self._is_directory(path) else _NOTHING
+        return self._listings[path]
+
+    def _root(self) -> Node:
+        with self._anchor.directory("") as fd:
+            node = node_of(os.fstat(fd), Kind.DIR, xattrs=xattrs.read(inside(fd, ".")))
+        return replace(node, identity=None)
+
+    def _is_directory(self, path: str) -> bool:
+        if not path:
+            return True
+        node = self.lookup(path)
+        return node is not None and node.kind is Kind.DIR
+
+    def _read(self, path: str) -> Listing:
+        nodes: dict[str, Node] = {}
+        whiteouts: list[str] = []
+        sockets: list[str] = []
+        with self._anchor.listing(path) as fd:
+            opaque = xattrs.value(inside(fd, "."), OPAQUE) == b"y"
+            with os.scandir(fd) as entries:
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            for name, status in found:
+                kind = kind_of(status)
+                if kind is None:
+                    sockets.append(name)
+                elif kind is Kind.CHAR and status.st_rdev == 0:
+                    whiteouts.append(name)
+                else:
+                    nodes[name] = _node(fd, name, status, kind)
+        return Listing(
+            nodes=nodes, whiteouts=frozenset(whiteouts), opaque=opaque, sockets=tuple(sockets)
+        )
+
+
+def _node(fd: int, name: str, status: os.stat_result, kind: Kind) -> Node:
+    link = os.readlink(name, dir_fd=fd) if kind is Kind.SYMLINK else ""
+    return node_of(status, kind, link=link, xattrs=xattrs.read(inside(fd, name)))
