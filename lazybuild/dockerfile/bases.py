@@ -1,0 +1,171 @@
+"""What stages begin with: an image, nothing, or a named context; and the ONBUILDs that come along.
+
+Only what the target needs is looked up. The one place of the compiler that asks the Resolver.
+"""
+
+from dataclasses import dataclass, replace
+
+from lazybuild.dockerfile import contexts
+from lazybuild.dockerfile.decode import decode
+from lazybuild.dockerfile.draft import DEFAULT_PATH, Draft
+from lazybuild.dockerfile.instructions import From, OnBuild, Step
+from lazybuild.dockerfile.named import Named, lookup
+from lazybuild.dockerfile.nodes import Node
+from lazybuild.dockerfile.options import ResolvedImage, Resolver
+from lazybuild.dockerfile.parse import parse
+from lazybuild.dockerfile.plan import Plan, plan_step, reachable
+from lazybuild.dockerfile.setting import Setting
+from lazybuild.dockerfile.stages import SCRATCH
+from lazybuild.dockerfile.suggest import hint
+from lazybuild.errors import DockerfileError, LazybuildError, NotSupportedYetError, Span, UsageError
+from lazybuild.llb.graph import VertexOptions
+from lazybuild.llb.ops import Platform
+from lazybuild.oci import reference
+from lazybuild.oci.image import ContainerConfig, ImageConfig
+from lazybuild.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """Resolves the bases of one compilation."""
+
+    plan: Plan
+    setting: Setting
+    resolver: Resolver
+
+    def resolve(self, target: Draft) -> set[Draft]:
+        """Everything the target needs, with bases known and triggers in place."""
+        seen: set[Draft] = set()
+        while fresh := self._in_order(reachable(target) - seen):
+            for draft in fresh:
+                if draft.base is None:
+                    self._begin(draft)
+            for draft in fresh:
+                self._trigger(draft)
+            seen.update(fresh)
+        return seen
+
+    def _in_order(self, drafts: set[Draft]) -> list[Draft]:
+        return [draft for draft in self.plan.drafts if draft in drafts]
+
+    def _begin(self, draft: Draft) -> None:
+        try:
+            self._load(draft)
+        except DockerfileError:
+            raise
+        except UsageError as error:
+            near = error.hint or hint(draft.base_name, self.plan.by_name)
+            raise DockerfileError(error.message, span=draft.span, hint=near) from error
+        except LazybuildError as error:
+            near = hint(draft.base_name, self.plan.by_name)
+            error.hint = error.hint or near
+            raise
+        draft.ready = draft.ready or draft.stage is None
+
+    def _load(self, draft: Draft) -> None:
+        if draft.context_name:
+            named = lookup(self.setting.options, draft.context_name, draft.platform)
+            if named is not None:
+                self._context(draft, named)
+                draft.ready = True
+        elif draft.base_name == SCRATCH:
+            draft.platform = self.setting.target_platform
+            draft.image = empty_image(draft.platform)
+        elif named := lookup(self.setting.options, draft.base_name, draft.platform):
+            self._context(draft, named)
+        else:
+            self._image(draft, reference.parse(draft.base_name))
+
+    def _image(self, draft: Draft, name: Reference) -> None:
+        found = self._resolve(draft, name)
+        full = str(name.pinned(found.digest)) if found.digest else str(name)
+        title = draft.title(f"FROM {full}")
+        if has_files(found.config) and draft.platform is not None:
+            options = VertexOptions(name=title, command=_text(draft), spans=(draft.span,))
+            draft.edge = contexts.image(full, draft.platform, options)
+
+    def _resolve(self, draft: Draft, name: Reference) -> ResolvedImage:
+        options = self.setting.options
+        wanted = draft.platform or self.setting.target_platform
+        found = self.resolver.image(str(name), wanted)
+        if draft.platform is None and options.platform is None:
+            wanted = _own_platform(found.config, wanted, options.other_platforms)
+        draft.platform = wanted
+        self._adopt(draft, found)
+        return found
+
+    @staticmethod
+    def _adopt(draft: Draft, found: ResolvedImage) -> None:
+        draft.resolved = found
+        draft.image = replace(found.config, created="")
+        draft.base_history = len(found.config.history)
+
+    def _context(self, draft: Draft, named: Named) -> None:
+        raise NotSupportedYetError(
+            f"the named context {named.key} is not supported yet", span=draft.span
+        )
+
+    def _trigger(self, draft: Draft) -> None:
+        """Put the ONBUILDs of the base before the draft's own steps."""
+        texts = draft.config.on_build
+        if draft.base is not None:
+            steps = [planned.step for planned in draft.base.steps]
+            texts = tuple(step.trigger for step in steps if isinstance(step, OnBuild))
+        draft.change(on_build=())
+        if not texts or draft.stage is None or draft.context_name:
+            return
+        found = [read_trigger(text, draft.span) for text in texts]
+        plan, words = self.plan, self.setting.words
+        planned = [plan_step(plan, draft, step, words, triggered=True) for step in found]
+        draft.steps[:0] = planned
+        draft.count_steps()
+
+
+def _text(draft: Draft) -> str:
+    return draft.stage.opening.text if draft.stage else f"FROM {draft.base_name}"
+
+
+def has_files(config: ImageConfig) -> bool:
+    """An image without layers is an empty tree, whatever it is called."""
+    return bool(config.diff_ids) or any(not line.empty_layer for line in config.history)
+
+
+def _own_platform(config: ImageConfig, wanted: Platform, others: tuple[Platform, ...]) -> Platform:
+    """The image's own platform where this machine builds for it, else the one asked for."""
+    for platform in (wanted, *others):
+        if (platform.os, platform.architecture) == (config.os, config.architecture):
+            return platform
+    return wanted
+
+
+def empty_image(platform: Platform) -> ImageConfig:
+    """The config of `scratch`."""
+    env = () if platform.os == "windows" else (f"PATH={DEFAULT_PATH}",)
+    return ImageConfig(
+        architecture=platform.architecture,
+        os=platform.os,
+        os_version=platform.os_version,
+        os_features=platform.os_features,
+        variant=platform.variant,
+        config=ContainerConfig(working_dir="/", env=env),
+    )
+
+
+def read_trigger(text: str, span: Span) -> Step:
+    """The one instruction of an ONBUILD text; its place is the FROM that fires it."""
+    try:
+        nodes = parse(text.encode("utf-8", "surrogateescape"), span.path).nodes
+        if len(nodes) != 1:
+            raise DockerfileError("onbuild trigger should be a single expression")
+        step = decode(_moved(nodes[0], span))
+    except DockerfileError as error:
+        error.span = span
+        raise
+    if isinstance(step, From):
+        raise DockerfileError("FROM isn't allowed as an ONBUILD trigger", span=span)
+    return step
+
+
+def _moved(node: Node, span: Span) -> Node:
+    moved = tuple(replace(flag, span=span) for flag in node.flags)
+    return replace(node, span=span, flags=moved, pieces=())

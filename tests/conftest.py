@@ -1,0 +1,38 @@
+"""For every test: support code imports, and nothing of the caller's environment leaks in."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+_SCRUBBED = re.compile(
+    r"(DOCKER|BUILDKIT|BUILDX|LAZYBUILD|REGISTRY|XDG)_.*|SOURCE_DATE_EPOCH|NO_COLOR"
+    r"|(https?|ftp|no|all)_proxy",
+    re.IGNORECASE,
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden files instead of comparing"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory):
+    """The environment of a user who has configured nothing, with a home of this session's."""
+    patch = pytest.MonkeyPatch()
+    for name in [name for name in os.environ if _SCRUBBED.fullmatch(name)]:
+        patch.delenv(name)
+    patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def update_golden(request):
+    return request.config.getoption("--update-golden")
