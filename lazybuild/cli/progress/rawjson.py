@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from lazybuild.cli.progress.steps import Step, Steps
-from lazybuild.events import Event, Noted, Transfer, VertexDone, VertexLog, VertexStarted, Warned
+from lazybuild.events import Event, Transfer, VertexDone, VertexLog, VertexStarted, Warned
 
 
 class RawJsonView:
@@ -52,14 +52,8 @@ class RawJsonView:
                 if step_of_log is not None:
                     step_of_log.lines(event.stream, event.data)
                 return {"logs": [log(event)]}
-            case Transfer():
-                return {"statuses": [transfer(event)]}
-            case Warned():
-                return {"warnings": [warning(event)]}
-            case Noted():
-                return None
             case _:
-                return None
+                return other(event)
 
     def _vertex(self, digest: str, step: Step) -> dict[str, object]:
         vertex: dict[str, object] = {
@@ -76,6 +70,15 @@ class RawJsonView:
         if step.error:
             vertex["error"] = step.error
         return vertex
+
+
+def other(event: Event) -> dict[str, object] | None:
+    """The status of an event that is not about a vertex's course."""
+    if isinstance(event, Transfer):
+        return {"statuses": [transfer(event)]}
+    if isinstance(event, Warned):
+        return {"warnings": [warning(event)]}
+    return None
 
 
 def stamp(seconds: float) -> str:

@@ -24,7 +24,7 @@ class Step:
         return max(0.0, self.finished - self.started)
 
     def lines(self, stream: int, data: bytes) -> list[str]:
-        """Take output in, give the lines that it completes. A lone "\\r" ends a line too."""
+        """Take output in, give the lines that it completes. A lone carriage return ends one too."""
         text = self.pending.pop(stream, b"") + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *whole, rest = text.split(b"\n")
         if rest:

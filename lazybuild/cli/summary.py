@@ -1,0 +1,60 @@
+"""What a build says at its end: one line for people, `--metadata-file` for programs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from lazybuild.request import BuildResult, BuildStats, LayerStats
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 9_500_000 else f"{size / 1e6:.1f} MB"
+
+
+def last_line(result: BuildResult) -> str:
+    """`myimg:lazy  sha256:…  3 layers 41 MB  ·  base 497 MB, read 31 MB (6 %)  ·  2.1 s`."""
+    stats = result.stats
+    own = [layer for layer in stats.layers if layer.mode == "local"]
+    names = " ".join(result.names) or "(no name)"
+    made = f"{len(own)} layer{'s' if len(own) != 1 else ''} {megabytes(total(own))}"
+    parts = [f"{names}  {result.digest}  {made}"]
+    base = [layer for layer in stats.layers if layer.mode != "local"]
+    if base:
+        parts.append(base_part(base))
+    parts.append(f"{stats.wall_seconds:.1f} s")
+    return "  ·  ".join(parts)
+
+
+def base_part(base: list[LayerStats]) -> str:
+    size, read = total(base), sum(layer.bytes_fetched for layer in base)
+    share = f" ({100 * read / size:.0f} %)" if size else ""
+    return f"base {megabytes(size)}, read {megabytes(read)}{share}"
+
+
+def total(layers: list[LayerStats]) -> int:
+    return sum(layer.size for layer in layers)
+
+
+def metadata(result: BuildResult) -> dict[str, object]:
+    """The keys that buildx writes, and `lazybuild.stats`."""
+    document: dict[str, object] = {
+        "containerimage.config.digest": result.config_digest,
+        "containerimage.descriptor": dict(result.descriptor),
+        "containerimage.digest": result.digest,
+    }
+    if result.names:
+        document["image.name"] = ",".join(result.names)
+    document["lazybuild.stats"] = stats_document(result.stats)
+    return document
+
+
+def stats_document(stats: BuildStats) -> dict[str, object]:
+    document = asdict(stats)
+    for entry in document["prefetch"]:
+        entry["from"] = list(entry.pop("sources"))
+    return document
+
+
+def write_metadata(path: str, result: BuildResult) -> None:
+    text = json.dumps(metadata(result), indent=2)
+    Path(path).write_text(text + "\n")

@@ -1,0 +1,66 @@
+"""Chooses the view of a build, and gathers what the last lines and the metadata need."""
+
+import os
+import sys
+from typing import Protocol, TextIO
+
+from lazybuild.cli.progress import escape
+from lazybuild.cli.progress.steps import Step, Steps
+from lazybuild.events import Event, VertexDone, VertexStarted, Warned
+
+MODES = ("auto", "plain", "tty", "quiet", "rawjson", "none")
+
+
+class View(Protocol):
+    """Takes events until it is closed."""
+
+    @property
+    def steps(self) -> Steps: ...
+
+    def __call__(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class QuietView:
+    """Shows warnings and keeps the rest for the error message."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.steps = Steps()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._out.write(f"WARNING: {event.message}\n")
+        elif isinstance(event, VertexStarted):
+            self.steps.begin(event.vertex, event.name, event.time)
+        elif isinstance(event, VertexDone) and event.error:
+            self.steps.begin(event.vertex, event.name, event.time).error = event.error
+
+    def close(self) -> None:
+        self._out.flush()
+
+
+def open_view(mode: str) -> View:
+    """The view for a mode; `auto` is tty on a terminal that can draw, else plain."""
+    if mode == "auto":
+        drawable = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        mode = "tty" if drawable and not os.environ.get("CI") else "plain"
+    if mode == "tty":
+        from lazybuild.cli.progress.tty import TtyView  # noqa: PLC0415 - rich only for terminals
+
+        return TtyView(sys.stderr)
+    if mode == "rawjson":
+        from lazybuild.cli.progress.rawjson import RawJsonView  # noqa: PLC0415 - seldom wanted
+
+        return RawJsonView(sys.stderr)
+    if mode in ("quiet", "none"):
+        return QuietView(sys.stderr)
+    from lazybuild.cli.progress.plain import PlainView  # noqa: PLC0415 - one view is enough
+
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    return PlainView(sys.stderr, escape.github if on_github else escape.plain_text)
+
+
+def failed_step(view: View) -> Step | None:
+    return view.steps.failed()

@@ -1,0 +1,147 @@
+"""What is asked of a build and what comes of it, as values. No I/O; knows no engine.
+
+The command line makes a `BuildRequest`, `build` answers with a `BuildResult`.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+ALL_STAGES = ("*",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One `-o`: `type` is image, registry, oci, docker, local, tar or load.
+
+    `dest` is a path, "-" is standard output. `options` holds what the type has beyond that.
+    """
+
+    type: str
+    dest: str = ""
+    options: Mapping[str, str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret that steps may ask for by `id`, from a file or from the environment."""
+
+    id: str
+    file: str = ""
+    env: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshAgent:
+    """An agent socket that steps may use under `id`, or private keys to serve instead."""
+
+    id: str
+    socket: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryOptions:
+    """How registries are reached, beyond what the configuration files say."""
+
+    insecure: tuple[str, ...] = ()
+    authfile: str = ""
+    creds: str = ""
+    cert_dir: str = ""
+    tls_verify: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One build. Empty means "not given" throughout.
+
+    `dockerfile` "-" reads it from `stdin`; `context` may be a directory, "-" or a URL. `no_cache`
+    holds stage names, `ALL_STAGES` means every one. `epoch` is in seconds.
+    """
+
+    root: Path
+    context: str = "."
+    dockerfile: str = ""
+    stdin: bytes = b""
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    platforms: tuple[str, ...] = ()
+    build_args: Mapping[str, str] = NOTHING
+    build_contexts: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = NOTHING
+    annotations: tuple[str, ...] = ()
+    no_cache: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = ""
+    add_hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    ssh: tuple[SshAgent, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    compression: str = ""
+    epoch: int | None = None
+    rewrite_timestamp: bool | None = None
+    prefetch: bool = True
+    require_lazy: bool = False
+    isolation: str = ""
+    jobs: int = 0
+    registries: RegistryOptions = RegistryOptions()
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerStats:
+    """How one layer of the result or its bases was had. Sizes in bytes."""
+
+    digest: str
+    mode: str
+    reason: str = ""
+    size: int = 0
+    bytes_fetched: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStats:
+    name: str
+    cached: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefetchStats:
+    """What stands before the landmark of a layer, and which sources named it."""
+
+    digest: str
+    files: int
+    bytes: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStats:
+    """The numbers of a build, as `lazybuild.stats` of the metadata file shows them."""
+
+    tier: str
+    wall_seconds: float
+    bytes_fetched: int = 0
+    requests: int = 0
+    layers: tuple[LayerStats, ...] = ()
+    steps: tuple[StepStats, ...] = ()
+    prefetch: tuple[PrefetchStats, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What a build made: digests, names, the descriptor as JSON, and its numbers."""
+
+    digest: str
+    config_digest: str
+    descriptor: Mapping[str, object]
+    names: tuple[str, ...]
+    stats: BuildStats
+    platform: str = ""
