@@ -5,6 +5,7 @@ An edge. A whiteout is a character device 0:0, an opaque directory has `user.ove
 """
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from lazybuild.snapshots.statnode import kind_of, node_of
 from lazybuild.snapshots.tree import Node, not_a_file
 
 OPAQUE = "user.overlay.opaque"
+DEVICE = "user.lazybuild.device"
+"""On an empty file that stands for a device node: "c 1:3"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class Listing:
     sockets: tuple[str, ...]
 
 
+_DEVICE = re.compile(r"([cb]) (\d{1,10}):(\d{1,10})")
 _NOTHING = Listing(nodes={}, whiteouts=frozenset(), opaque=False, sockets=())
 
 
@@ -115,4 +119,18 @@ class DirTree:
 
 def _node(fd: int, name: str, status: os.stat_result, kind: Kind) -> Node:
     link = os.readlink(name, dir_fd=fd) if kind is Kind.SYMLINK else ""
-    return node_of(status, kind, link=link, xattrs=xattrs.read(inside(fd, name)))
+    path = inside(fd, name)
+    names = xattrs.listed(path)
+    if not names:
+        return node_of(status, kind, link=link)
+    node = node_of(status, kind, link=link, xattrs=xattrs.read(path, names))
+    return _as_device(node, path) if DEVICE in names and not status.st_size else node
+
+
+def _as_device(node: Node, path: str) -> Node:
+    """The device that an empty file stands for."""
+    found = _DEVICE.fullmatch((xattrs.value(path, DEVICE) or b"").decode("ascii", "replace"))
+    if found is None or node.kind is not Kind.REG:
+        return node
+    kind = Kind.CHAR if found[1] == "c" else Kind.BLOCK
+    return replace(node, kind=kind, major=int(found[2]), minor=int(found[3]), identity=None)

@@ -80,7 +80,7 @@ def _shares(above: _Stack, path: str) -> _Stack:
             break
         if node is not None:
             stack.append(layer)
-            if layer.opaque(path):
+            if layer.opaque(path) or (path and name in layer.whiteouts(directory)):
                 break
         elif path and name in layer.whiteouts(directory):
             break

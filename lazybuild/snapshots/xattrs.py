@@ -17,7 +17,13 @@ CAPABILITY = "security.capability"
 _REVISION_2, _REVISION_3 = 0x02000000, 0x03000000
 _REVISION_MASK = 0xFF000000
 _V3_SIZE, _V2_SIZE = 24, 20
-_FOREIGN = ("user.overlay.", "user.containers.", "user.fuseoverlayfs.", "user.rootlesscontainers")
+_FOREIGN = (
+    "user.overlay.",
+    "user.containers.",
+    "user.fuseoverlayfs.",
+    "user.rootlesscontainers",
+    "user.lazybuild.",
+)
 _MISSING = (errno.ENODATA, errno.ENOTSUP, errno.ENOENT, errno.EPERM, errno.EACCES)
 
 
@@ -46,9 +52,9 @@ def capability_v2(value: bytes) -> bytes:
     return struct.pack("<I", magic & ~_REVISION_MASK | _REVISION_2) + value[4:_V2_SIZE]
 
 
-def read(path: str) -> Mapping[str, bytes]:
-    """The image attributes of a file, a link not followed."""
-    names = [name for name in listed(path) if belongs(name)]
+def read(path: str, names: Iterable[str] | None = None) -> Mapping[str, bytes]:
+    """The image attributes of a file, a link not followed; `names` are all it has, if known."""
+    names = [name for name in (listed(path) if names is None else names) if belongs(name)]
     return portable(_values(path, names)) if names else NO_XATTRS
 
 

@@ -1,0 +1,301 @@
+"""Items of a layer into a directory in overlay format. An edge; every item is hostile.
+
+Parents are opened by openat2 as if the directory were "/", everything else happens relative to
+such a descriptor and without following links, so no name and no link reaches outside. Later items
+replace earlier ones. Runs in the user namespace that owns the ids. One thread.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lazybuild.errors import HostError, IntegrityError, ResourceError
+from lazybuild.estargz.entry import Entry, Item, Kind
+from lazybuild.estargz.names import OWN_NAMES, shown
+from lazybuild.linux import syscalls
+from lazybuild.snapshots import paths, xattrs
+from lazybuild.snapshots.anchored import inside
+from lazybuild.snapshots.dirtree import DEVICE, OPAQUE
+from lazybuild.snapshots.draft import OPAQUE as OPAQUE_MARK
+from lazybuild.snapshots.draft import WHITEOUT
+from lazybuild.snapshots.remove import remove_at
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 1 << 20
+_IMPLIED = 0o755  # of directories that only names below them imply
+_ZEROS = bytes(_PIECE)
+_BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_AUFS = ".wh..wh."
+
+
+def unpack(items: Iterable[Item], root: Path) -> None:
+    """Lay a layer out below `root`, which must exist and be empty."""
+    with Unpacker(root) as unpacker:
+        for item in items:
+            unpacker.add(item)
+
+
+class Unpacker:
+    """One layer on its way into a directory; leaving the `with` dates the directories."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.open(root, _DIRECTORY)
+        self._parent = ("", os.dup(self._root))
+        self._times: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._date_directories()
+        finally:
+            os.close(self._parent[1])
+            os.close(self._root)
+
+    def add(self, item: Item) -> None:
+        entry = item.entry
+        if entry.name in OWN_NAMES:
+            return
+        try:
+            self._place(item)
+        except OSError as error:
+            raise _explained(entry, error) from error
+
+    def _place(self, item: Item) -> None:
+        entry = item.entry
+        directory = self._directory(paths.parent(entry.name))
+        name = paths.base(entry.name)
+        if name.startswith(WHITEOUT):
+            self._white_out(directory, name)
+        elif not name:
+            self._finish_directory(self._root, entry)
+        else:
+            self._make(directory, os.fsencode(name), item)
+
+    def _make(self, directory: int, name: bytes, item: Item) -> None:
+        entry = item.entry
+        there = _kind(directory, name)
+        if entry.kind is Kind.DIR:
+            self._make_directory(directory, name, there, entry)
+            return
+        source = self._link_source(entry) if entry.kind is Kind.HARDLINK else None
+        if there:
+            self._forget_parent()
+            remove_at(directory, name)
+        if source is not None:
+            fd, target = source
+            os.link(target, name, src_dir_fd=fd, dst_dir_fd=directory, follow_symlinks=False)
+            os.close(fd)
+        elif entry.kind is Kind.REG:
+            _write_file(directory, name, item)
+        else:
+            _make_special(directory, name, entry)
+
+    def _make_directory(self, directory: int, name: bytes, there: str, entry: Entry) -> None:
+        if there and there != "directory":
+            self._forget_parent()
+            os.unlink(name, dir_fd=directory)
+        if there != "directory":
+            os.mkdir(name, 0o700, dir_fd=directory)
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        try:
+            if there == "whiteout":
+                _make_opaque(fd)
+            self._finish_directory(fd, entry)
+        finally:
+            os.close(fd)
+
+    def _finish_directory(self, fd: int, entry: Entry) -> None:
+        path = inside(fd, ".")
+        os.chown(path, entry.uid, entry.gid)
+        os.chmod(path, entry.mode)
+        _set_xattrs(path, entry)
+        self._times[entry.name] = entry.mtime
+
+    def _white_out(self, directory: int, name: str) -> None:
+        if name == OPAQUE_MARK:
+            _make_opaque(directory)
+            return
+        hidden = os.fsencode(name.removeprefix(WHITEOUT))
+        if name.startswith(_AUFS):
+            return
+        if hidden in (b"", b".", b".."):
+            raise IntegrityError(f"whiteout of nothing: {shown(name)}")
+        there = _kind(directory, hidden)
+        if there == "directory":
+            fd = os.open(hidden, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            _make_opaque(fd)
+            os.close(fd)
+        elif not there:
+            os.mknod(hidden, 0o020000, os.makedev(0, 0), dir_fd=directory)
+
+    def _link_source(self, entry: Entry) -> tuple[int, bytes]:
+        """The file that a hard link names: an open directory and a name in it."""
+        fd = self._opened(paths.parent(entry.link))
+        name = os.fsencode(paths.base(entry.link))
+        there = _kind(fd, name) if fd >= 0 and name else ""
+        if there != "file" or entry.link == entry.name:
+            if fd >= 0:
+                os.close(fd)
+            wrong = f"{shown(entry.name)} to {shown(entry.link)}"
+            raise IntegrityError(f"hard link {wrong}, which is no file of this layer")
+        return fd, name
+
+    def _directory(self, path: str) -> int:
+        """The directory that `path` names, made if it is not there."""
+        if self._parent[0] != path:
+            fd = self._opened(path)
+            if fd < 0:
+                fd = self._made(path)
+            os.close(self._parent[1])
+            self._parent = (path, fd)
+        return self._parent[1]
+
+    def _opened(self, path: str) -> int:
+        """A descriptor of a directory, links followed inside the root; -1 if there is none."""
+        if not path:
+            return os.dup(self._root)
+        try:
+            return syscalls.open_in_root(self._root, path, _DIRECTORY)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return -1
+            raise
+
+    def _made(self, path: str) -> int:
+        fd = os.dup(self._root)
+        for above in (*paths.ancestors(path), path):
+            below = self._opened(above)
+            if below < 0:
+                name = os.fsencode(paths.base(above))
+                if _kind(fd, name):
+                    remove_at(fd, name)
+                os.mkdir(name, _IMPLIED, dir_fd=fd)
+                below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                os.chmod(inside(below, "."), _IMPLIED)
+            os.close(fd)
+            fd = below
+        return fd
+
+    def _forget_parent(self) -> None:
+        """A name was replaced: what was opened through it may be another directory now."""
+        fd = os.dup(self._parent[1])
+        os.close(self._parent[1])
+        self._parent = ("\0", fd)
+
+    def _date_directories(self) -> None:
+        for path, mtime in self._times.items():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                fd = syscalls.openat2(self._root, path or ".", _DIRECTORY, resolve=_BENEATH)
+                os.utime(inside(fd, "."), ns=(mtime, mtime))
+                os.close(fd)
+
+
+def _kind(directory: int, name: bytes) -> str:
+    """What is there: "whiteout", "directory", "file", or "" for nothing."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    if stat.S_ISDIR(status.st_mode):
+        return "directory"
+    return "whiteout" if stat.S_ISCHR(status.st_mode) and not status.st_rdev else "file"
+
+
+def _make_opaque(fd: int) -> None:
+    os.setxattr(inside(fd, "."), OPAQUE, b"y")
+
+
+def _write_file(directory: int, name: bytes, item: Item) -> None:
+    fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
+    try:
+        if item.open is not None:
+            with item.open() as stream:
+                size = 0
+                while data := stream.read(_PIECE):
+                    size += _write_piece(fd, data)
+                os.ftruncate(fd, size)
+        _finish_file(fd, item.entry)
+    finally:
+        os.close(fd)
+
+
+def _write_piece(fd: int, data: bytes) -> int:
+    if len(data) == _PIECE and data == _ZEROS:
+        os.lseek(fd, _PIECE, os.SEEK_CUR)
+        return _PIECE
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    return len(data)
+
+
+def _finish_file(fd: int, entry: Entry) -> None:
+    os.fchown(fd, entry.uid, entry.gid)
+    os.fchmod(fd, entry.mode)
+    for key, value in xattrs.portable(entry.xattrs).items():
+        os.setxattr(fd, key, value)
+    os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+
+def _make_special(directory: int, name: bytes, entry: Entry) -> None:
+    if entry.kind is Kind.SYMLINK:
+        os.symlink(os.fsencode(entry.link), name, dir_fd=directory)
+    elif entry.kind is Kind.FIFO:
+        os.mkfifo(name, 0o600, dir_fd=directory)
+    else:
+        _make_device(directory, name, entry)
+        return
+    os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
+    if entry.kind is Kind.FIFO:
+        os.chmod(name, entry.mode, dir_fd=directory)
+    os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
+
+
+def _make_device(directory: int, name: bytes, entry: Entry) -> None:
+    """Device nodes can't be made without privilege, and 0:0 would be a whiteout: an empty file
+    stands for every one, with a note of what it is.
+    """
+    fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
+    try:
+        os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
+        letter = "c" if entry.kind is Kind.CHAR else "b"
+        os.setxattr(fd, DEVICE, f"{letter} {entry.major}:{entry.minor}".encode())
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+    finally:
+        os.close(fd)
+
+
+def _set_xattrs(path: str, entry: Entry) -> None:
+    for key, value in xattrs.portable(entry.xattrs).items():
+        os.setxattr(path, key, value)
+
+
+def _explained(entry: Entry, error: OSError) -> Exception:
+    name = shown(entry.name)
+    if error.errno in _FULL:
+        return ResourceError(f"no space for /{name}: {error.strerror}")
+    if error.errno == errno.EINVAL:
+        ids = f"{entry.uid}:{entry.gid}"
+        return HostError(
+            f"/{name} belongs to {ids}, which is not mapped in this user namespace",
+            hint="give the user a range of at least 65536 ids in /etc/subuid and /etc/subgid",
+        )
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return IntegrityError(f"/{name}: {error.strerror}")
+    return error
