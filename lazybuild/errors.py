@@ -69,10 +69,12 @@ class NotSupportedYetError(DockerfileError):
 class BuildError(LazybuildError):
     """A step can't be done: a missing file, an archive or image that makes no sense.
 
-    `span` is the instruction it belongs to, filled in by the solver when the op did not know it.
+    `span` is the instruction it belongs to, filled in by the solver when the op did not know it;
+    `source` the text of that file, filled in by the build.
     """
 
     span: Span | None = None
+    source = ""
 
 
 class StepFailedError(BuildError):

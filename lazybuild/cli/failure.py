@@ -17,14 +17,13 @@ from lazybuild.errors import (
 AROUND = 3
 
 
-def show(error: LazybuildError, out: TextIO, source: str = "", step: Step | None = None) -> None:
+def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     """The last output of the failed step, the excerpt of the Dockerfile, the message, the hint."""
     if step is not None and isinstance(error, StepFailedError):
         out.write(tail_block(step))
     span = error.span if isinstance(error, DockerfileError | BuildError) else None
-    text = error.source if isinstance(error, DockerfileError) else source
-    if span is not None:
-        out.write(excerpt(text or source, span))
+    if span is not None and isinstance(error, DockerfileError | BuildError):
+        out.write(excerpt(error.source, span))
     out.write(f"ERROR: {error.message}\n")
     if error.hint:
         out.write(f"hint: {error.hint}\n")

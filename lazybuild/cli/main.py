@@ -2,15 +2,13 @@
 
 import importlib
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
 
 import click
 
 from lazybuild import __version__
-from lazybuild.cli import failure
+from lazybuild.cli import failure, stopping
 from lazybuild.errors import EXIT_BUG, LazybuildError
 
 VERBS = {
@@ -26,14 +24,6 @@ VERBS = {
     "du": "Show what the store holds.",
 }
 ALIASES = {"b": "build", "bud": "build"}
-
-
-class Interrupted(BaseException):
-    """A signal asked the process to end; `number` is the signal's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Verbs(click.Group):
@@ -70,8 +60,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    stopping.install()
     sys.exit(guarded(sys.argv[1:] if argv is None else argv))
 
 
@@ -81,7 +70,7 @@ def guarded(argv: list[str]) -> int:
     except LazybuildError as error:
         failure.show(error, sys.stderr)
         return failure.exit_code(error)
-    except Interrupted as stop:
+    except stopping.Interrupted as stop:
         click.echo(f"lazybuild: interrupted by signal {stop.number}", err=True)
         return 128 + stop.number
     except BrokenPipeError:
@@ -102,8 +91,3 @@ def run(argv: list[str]) -> int:
     except click.Abort:
         return 1
     return value if isinstance(value, int) else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-    signal.signal(number, signal.SIG_DFL)
-    raise Interrupted(number)

@@ -7,8 +7,11 @@ from pathlib import Path
 from lazybuild.request import BuildResult, BuildStats, LayerStats
 
 
+WHOLE_MEGABYTES = 9_500_000  # from here on a decimal says nothing
+
+
 def megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB" if size >= 9_500_000 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.0f} MB" if size >= WHOLE_MEGABYTES else f"{size / 1e6:.1f} MB"
 
 
 def last_line(result: BuildResult) -> str:

@@ -1,0 +1,238 @@
+"""`lazybuild build`: the flags of `docker build` and `docker buildx build`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lazybuild.cli import config, failure, outputs, stopping, summary, views
+from lazybuild.errors import LazybuildError, UsageError
+from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Secret, SshAgent
+
+
+def _flag(*names: str, text: str) -> config.Decorator:
+    return click.option(*names, is_flag=True, help=text)
+
+
+def _many(*names: str, metavar: str, text: str) -> config.Decorator:
+    return click.option(*names, multiple=True, metavar=metavar, help=text)
+
+
+def _one(*names: str, metavar: str, text: str, default: str = "") -> config.Decorator:
+    return click.option(*names, default=default, metavar=metavar, help=text)
+
+
+OPTIONS = [
+    _one("-f", "--file", metavar="FILE", text="Dockerfile; - reads it from standard input."),
+    _many("-t", "--tag", metavar="NAME[:TAG]", text="Name of the image."),
+    _one("--target", metavar="STAGE", text="Build this stage only."),
+    _many("--build-arg", metavar="NAME[=VALUE]", text="Value of an ARG."),
+    _many("--build-arg-file", metavar="FILE", text="File of NAME=VALUE lines."),
+    _many("--build-context", metavar="NAME=SOURCE", text="Another context by name."),
+    _many("--platform", metavar="OS/ARCH", text="Platform of the result."),
+    _many("--label", metavar="NAME=VALUE", text="Label of the image."),
+    _many("--annotation", metavar="NAME=VALUE", text="Annotation of the manifest."),
+    _many(
+        "-o",
+        "--output",
+        metavar="type=TYPE,dest=PATH",
+        text="image, registry, oci, docker, local or tar; a bare path is local.",
+    ),
+    _flag("--push", text="Push to the registry: -o type=registry."),
+    _flag("--load", text="Load into the running Docker: -o type=docker."),
+    _flag("--no-cache", text="Run every step."),
+    _many("--no-cache-filter", metavar="STAGE", text="Run every step of this stage."),
+    click.option(
+        "--pull",
+        is_flag=False,
+        flag_value="always",
+        default="missing",
+        type=click.Choice(["always", "missing", "newer", "never", "true", "false"]),
+        help="Ask registries for base images even if the store has them.",
+    ),
+    _one("--network", metavar="MODE", text="Network of RUN: default, host or none."),
+    _many("--add-host", metavar="HOST:IP", text="Line of /etc/hosts in RUN."),
+    _one("--shm-size", metavar="SIZE", text="Size of /dev/shm in RUN."),
+    _many("--ulimit", metavar="NAME=SOFT[:HARD]", text="Limit of RUN."),
+    _many("--allow", metavar="ENTITLEMENT", text="Allow network.host or security.insecure."),
+    _many("--secret", metavar="id=ID[,src=FILE|,env=NAME]", text="Secret for RUN --mount."),
+    _many("--ssh", metavar="ID[=SOCKET|KEY]", text="SSH agent for RUN --mount."),
+    _one(
+        "--compression",
+        metavar="FORMAT[:LEVEL]",
+        text="Layers: estargz (default), gzip, zstd, zstd:chunked, none.",
+    ),
+    click.option(
+        "--source-date-epoch",
+        type=int,
+        default=None,
+        metavar="SECONDS",
+        help="Latest time in the image (or $SOURCE_DATE_EPOCH).",
+    ),
+    click.option(
+        "--rewrite-timestamp/--no-rewrite-timestamp",
+        default=None,
+        help="Clamp the times of files too; on when an epoch is given.",
+    ),
+    click.option(
+        "--prefetch/--no-prefetch",
+        default=True,
+        help="Put the files that the build saw used first in each layer.",
+    ),
+    _flag("--require-lazy", text="Fail when a base layer can't be read lazily."),
+    _one("--isolation", metavar="TIER", text="Force a tier (T1, T3); see doctor."),
+    click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
+    _one("--iidfile", metavar="FILE", text="Write the image ID there."),
+    _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
+    click.option(
+        "--progress",
+        type=click.Choice(views.MODES),
+        default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
+        help="How progress is shown (or $BUILDKIT_PROGRESS).",
+    ),
+    _flag("-q", "--quiet", text="Print the image ID only."),
+]
+
+
+def _with_options(function: Any) -> Any:  # noqa: ANN401 - as click's decorators
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("context", default=".", metavar="[PATH|URL|-]")
+@_with_options
+@config.registry_options
+@config.root_option
+def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives them by name
+    """Build an image from a Dockerfile.
+
+    PATH is the directory that COPY and ADD read from. Base images that are eStargz are mounted
+    lazily; every layer of the result is eStargz, its files in the order in which they are wanted.
+    """
+    quiet = values.pop("quiet")
+    mode = "quiet" if quiet else values.pop("progress")
+    values.pop("progress", None)
+    iidfile, metadata_file = values.pop("iidfile"), values.pop("metadata_file")
+    request = request_of(context, values)
+    result = build_shown(request, mode)
+    if result is None:
+        return 1
+    if iidfile:
+        Path(iidfile).write_text(result.config_digest)
+    if metadata_file:
+        summary.write_metadata(metadata_file, result)
+    click.echo(result.digest if quiet else summary.last_line(result), err=not quiet)
+    return 0
+
+
+def build_shown(request: BuildRequest, mode: str) -> BuildResult | None:
+    """Build with a view of the progress; a failure is shown with its step and raised as a code."""
+    from lazybuild import build  # noqa: PLC0415 - the whole engine, not wanted for --help
+
+    view = views.open_view(mode)
+    with stopping.armed(request.stop):
+        try:
+            result = build.build(request, view)
+        except LazybuildError as error:
+            view.close()
+            failure.show(error, sys.stderr, views.failed_step(view))
+            raise click.exceptions.Exit(failure.exit_code(error)) from error
+        except BaseException:
+            view.close()
+            raise
+    view.close()
+    return result
+
+
+def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
+    """The request that the flags ask for."""
+    given = dict(values)
+    registries = config.registries(given)
+    stdin = sys.stdin.buffer.read() if "-" in (context, given["file"]) else b""
+    arguments = read_files(given["build_arg_file"])
+    arguments |= config.assignments(given["build_arg"], "--build-arg", from_environment=True)
+    epoch = given["source_date_epoch"]
+    return BuildRequest(
+        root=config.store_root(given["root"]),
+        context=context,
+        dockerfile=given["file"],
+        stdin=stdin,
+        tags=tuple(given["tag"]),
+        target=given["target"],
+        platforms=tuple(name for text in given["platform"] for name in text.split(",")),
+        build_args=arguments,
+        build_contexts=config.assignments(
+            given["build_context"], "--build-context", from_environment=False
+        ),
+        labels=config.assignments(given["label"], "--label", from_environment=False),
+        annotations=tuple(given["annotation"]),
+        no_cache=ALL_STAGES if given["no_cache"] else tuple(given["no_cache_filter"]),
+        pull=given["pull"] in ("always", "newer", "true"),
+        network=given["network"],
+        add_hosts=tuple(given["add_host"]),
+        shm_size=config.size(given["shm_size"], "--shm-size") if given["shm_size"] else 0,
+        ulimits=tuple(given["ulimit"]),
+        allow=tuple(given["allow"]),
+        secrets=tuple(secret(text) for text in given["secret"]),
+        ssh=tuple(agent(text) for text in given["ssh"]),
+        outputs=outputs.collect(tuple(given["output"]), push=given["push"], load=given["load"]),
+        compression=given["compression"],
+        epoch=epoch if epoch is not None else environment_epoch(),
+        rewrite_timestamp=given["rewrite_timestamp"],
+        prefetch=given["prefetch"],
+        require_lazy=given["require_lazy"],
+        isolation=given["isolation"],
+        jobs=given["jobs"],
+        registries=registries,
+    )
+
+
+def environment_epoch() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!r}: not a number of seconds")
+    return int(text)
+
+
+def read_files(names: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE lines; blank lines and lines that begin with # are left out."""
+    found: dict[str, str] = {}
+    for name in names:
+        lines = Path(name).read_text().splitlines()
+        wanted = tuple(line for line in lines if line.strip() and not line.startswith("#"))
+        found |= config.assignments(wanted, f"--build-arg-file {name}", from_environment=True)
+    return found
+
+
+def secret(text: str) -> Secret:
+    """`id=x,src=FILE`, `id=x,env=NAME`, or `id=x`: the variable x, else the file x."""
+    fields = outputs.pairs(text, "--secret")
+    name = fields.get("id", "")
+    file, env = fields.get("src", fields.get("source", "")), fields.get("env", "")
+    if fields.get("type") == "env" and not env:
+        env = name
+    if not name:
+        raise UsageError(f"--secret {text!r}: id= is missing")
+    if not file and not env:
+        env, file = (name, "") if name in os.environ else ("", name)
+    return Secret(id=name, file=file, env=env)
+
+
+def agent(text: str) -> SshAgent:
+    """`default`, `ID=SOCKET` or `ID=KEY,KEY`; without a path the agent of $SSH_AUTH_SOCK."""
+    name, _, rest = text.partition("=")
+    names = tuple(part for part in rest.split(",") if part)
+    if not names:
+        socket = os.environ.get("SSH_AUTH_SOCK", "")
+        if not socket:
+            raise UsageError(f"--ssh {text}: no SSH_AUTH_SOCK, and no socket or key is given")
+        return SshAgent(id=name, socket=socket)
+    if len(names) == 1 and Path(names[0]).is_socket():
+        return SshAgent(id=name, socket=names[0])
+    return SshAgent(id=name, keys=names)
