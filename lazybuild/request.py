@@ -7,9 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
 ALL_STAGES = ("*",)
 
 
@@ -22,7 +20,7 @@ class Output:
 
     type: str
     dest: str = ""
-    options: Mapping[str, str] = NOTHING
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +67,9 @@ class BuildRequest:
     tags: tuple[str, ...] = ()
     target: str = ""
     platforms: tuple[str, ...] = ()
-    build_args: Mapping[str, str] = NOTHING
-    build_contexts: Mapping[str, str] = NOTHING
-    labels: Mapping[str, str] = NOTHING
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    build_contexts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     annotations: tuple[str, ...] = ()
     no_cache: tuple[str, ...] = ()
     pull: bool = False

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ OPTIONS = [
 ]
 
 
-def _with_options(function: Any) -> Any:  # noqa: ANN401 - as click's decorators
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         function = option(function)
     return function

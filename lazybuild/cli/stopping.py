@@ -1,5 +1,6 @@
 """How signals end a build: the stop event first, so that every thread and step learns of it, then
-an exception in the main thread. The second signal ends the process at once."""
+an exception in the main thread. The second signal ends the process at once.
+"""
 
 import signal
 import threading

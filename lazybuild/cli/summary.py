@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lazybuild.request import BuildResult, BuildStats, LayerStats
 
-
 WHOLE_MEGABYTES = 9_500_000  # from here on a decimal says nothing
 
 
