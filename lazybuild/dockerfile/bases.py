@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lazybuild.dockerfile import contexts
 from lazybuild.dockerfile.decode import decode
 from lazybuild.dockerfile.draft import DEFAULT_PATH, Draft
+from lazybuild.dockerfile.giturl import parse_git
 from lazybuild.dockerfile.instructions import From, OnBuild, Step
 from lazybuild.dockerfile.named import Named, lookup
 from lazybuild.dockerfile.nodes import Node
@@ -17,9 +18,10 @@ from lazybuild.dockerfile.plan import Plan, plan_step, reachable
 from lazybuild.dockerfile.setting import Setting
 from lazybuild.dockerfile.stages import SCRATCH
 from lazybuild.dockerfile.suggest import hint
-from lazybuild.errors import DockerfileError, LazybuildError, NotSupportedYetError, Span, UsageError
-from lazybuild.llb.graph import VertexOptions
+from lazybuild.errors import DockerfileError, LazybuildError, Span, UsageError
+from lazybuild.llb.graph import Edge, VertexOptions
 from lazybuild.llb.ops import Platform
+from lazybuild.oci import digest as digests
 from lazybuild.oci import reference
 from lazybuild.oci.image import ContainerConfig, ImageConfig
 from lazybuild.oci.reference import Reference
@@ -101,9 +103,53 @@ class Bases:
         draft.base_history = len(found.config.history)
 
     def _context(self, draft: Draft, named: Named) -> None:
-        raise NotSupportedYetError(
-            f"the named context {named.key} is not supported yet", span=draft.span
-        )
+        """Begin with what `--build-context` gives; the platform is the one asked for."""
+        wanted = draft.platform or self.setting.target_platform
+        draft.platform, draft.image = wanted, empty_image(wanted)
+        kind, _, value = named.value.partition(":")
+        match kind:
+            case "docker-image":
+                self._context_image(draft, named, value.removeprefix("//"))
+            case "oci-layout":
+                self._context_layout(draft, named, value.removeprefix("//"))
+            case "local":
+                title = f"[context {named.key}] load from client"
+                draft.edge = self.setting.contexts.local(value, draft.paths, title)
+            case "input":
+                self._context_input(draft, named, value)
+            case _:
+                draft.edge = _context_url(named)
+
+    def _context_image(self, draft: Draft, named: Named, name: str) -> None:
+        if name == SCRATCH or draft.platform is None:
+            return
+        full = reference.parse(name)
+        found = self.resolver.image(str(full), draft.platform)
+        self._adopt(draft, found)
+        pinned = str(full.pinned(found.digest)) if found.digest else str(full)
+        if has_files(found.config):
+            options = VertexOptions(name=f"[context {named.key}] {name}", spans=(draft.span,))
+            draft.edge = contexts.image(pinned, draft.platform, options)
+
+    def _context_layout(self, draft: Draft, named: Named, name: str) -> None:
+        store, at, digest = name.partition("@")
+        if not store or not at:
+            raise UsageError(f'oci-layout reference "{name}" has no digest')
+        if draft.platform is None:
+            return
+        found = self.resolver.image(f"oci-layout://{name}", draft.platform)
+        self._adopt(draft, found)
+        title = f"[context {named.key}] OCI load from client"
+        draft.edge = contexts.layout(store, digests.parse(digest), draft.platform, title)
+
+    def _context_input(self, draft: Draft, named: Named, key: str) -> None:
+        given = self.setting.options.inputs.get(key)
+        if given is None:
+            raise UsageError(f"invalid input {key} for {named.key}")
+        draft.edge = given.head
+        if given.config is not None:
+            draft.image = replace(given.config, created="")
+            draft.base_history = len(given.config.history)
 
     def _trigger(self, draft: Draft) -> None:
         """Put the ONBUILDs of the base before the draft's own steps."""
@@ -119,6 +165,20 @@ class Bases:
         planned = [plan_step(plan, draft, step, words, triggered=True) for step in found]
         draft.steps[:0] = planned
         draft.count_steps()
+
+
+def _context_url(named: Named) -> Edge:
+    """A git repository, or the one file of a URL under the name `context`."""
+    try:
+        url = parse_git(named.value)
+    except ValueError as error:
+        raise UsageError(f"{error} in the context {named.key}") from error
+    title = f"[context {named.key}] {named.value}"
+    if url is not None:
+        return contexts.git(url, f"[internal] load git source {named.value}")
+    if named.value.startswith(("http://", "https://")):
+        return contexts.http(named.value, contexts.ARCHIVE, title)
+    raise UsageError(f"unsupported context source {named.value} for {named.key}")
 
 
 def _text(draft: Draft) -> str:

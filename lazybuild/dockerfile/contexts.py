@@ -6,15 +6,19 @@ placeholder stands for it, and `finish` puts the real source in its place.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lazybuild.dockerfile import paths
 from lazybuild.dockerfile.fileops import FileBuilder
+from lazybuild.dockerfile.giturl import GitUrl, parse_git
 from lazybuild.dockerfile.options import MAIN_CONTEXT, CompileOptions
 from lazybuild.errors import UsageError
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions, walk
 from lazybuild.llb.ops import CopyAction, Platform, SourceOp
+from lazybuild.oci.digest import Digest
 
 ARCHIVE = "context"
+KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
 
 class Contexts:
@@ -22,7 +26,7 @@ class Contexts:
 
     def __init__(self, options: CompileOptions) -> None:
         self._options = options
-        self._used: dict[str, set[str]] = {}
+        self._used: dict[str, list[set[str]]] = {}
         self._names: dict[str, str] = {}
         self._main: Edge | None = None
 
@@ -37,20 +41,24 @@ class Contexts:
 
     def local(self, name: str, used: set[str], title: str) -> Edge:
         """A directory of the client's. `used` may grow until `finish`."""
-        self._used.setdefault(name, set()).update(used)
+        self._used.setdefault(name, []).append(used)
         self._names.setdefault(name, title)
         return Edge(Vertex(op=SourceOp(identifier=f"local://{name}")))
 
     def _remote(self, value: str) -> Edge | None:
         if value.startswith("input:"):
             return self._options.inputs[value.removeprefix("input:")].head
+        if url := parse_git(value):
+            keep = self._options.build_args.get(KEEP_GIT_DIR, "").lower() in {"1", "true", "t"}
+            url = replace(url, keep_git_dir=url.keep_git_dir or keep)
+            return git(url, f"[internal] load git source {value}")
         if value.startswith(("http://", "https://")):
-            return unpacked(http(value, ARCHIVE, f"[internal] load remote build context {value}"))
+            return unpacked(http(value, ARCHIVE, "[internal] load remote build context"))
         raise UsageError(f"unsupported build context: {value}")
 
     def finish(self, head: Edge | None) -> tuple[Edge | None, Mapping[str, tuple[str, ...]]]:
         """`head` with the real local sources, and what is used of each."""
-        used = {name: paths.used(found) for name, found in self._used.items()}
+        used = {name: paths.used(set().union(*found)) for name, found in self._used.items()}
         real = {f"local://{name}": self._local(name, follow) for name, follow in used.items()}
         return substitute(head, real), used
 
@@ -70,6 +78,17 @@ def image(name: str, platform: Platform, options: VertexOptions) -> Edge:
     """An image by its full name, pinned where its digest is known."""
     op = SourceOp(identifier=f"docker-image://{name}")
     return Edge(Vertex(op=op, platform=platform, options=options))
+
+
+def layout(store: str, digest: Digest, platform: Platform, title: str) -> Edge:
+    """An image of an OCI layout that the client holds under the name `store`."""
+    op = SourceOp(identifier=f"oci-layout://{store}@{digest}", attrs=(("oci.store", store),))
+    return Edge(Vertex(op=op, platform=platform, options=VertexOptions(name=title)))
+
+
+def git(url: GitUrl, title: str) -> Edge:
+    op = SourceOp(identifier=url.identifier, attrs=tuple(sorted(url.attrs().items())))
+    return Edge(Vertex(op=op, options=VertexOptions(name=title)))
 
 
 def http(url: str, filename: str, title: str, checksum: str = "") -> Edge:

@@ -6,17 +6,17 @@ from urllib.parse import urlsplit
 from lazybuild.dockerfile import contexts, paths
 from lazybuild.dockerfile.draft import Draft, Planned
 from lazybuild.dockerfile.fileops import FileBuilder, owner, single_file
+from lazybuild.dockerfile.giturl import GitUrl, parse_git
 from lazybuild.dockerfile.instructions import Copy
 from lazybuild.dockerfile.modes import parse_mode
 from lazybuild.dockerfile.nodes import Heredoc
 from lazybuild.dockerfile.setting import Setting
-from lazybuild.errors import DockerfileError, NotSupportedYetError
+from lazybuild.errors import DockerfileError
 from lazybuild.llb.graph import Edge, Vertex
 from lazybuild.llb.ops import CopyAction, MergeOp
 
 _FILE_MODE = 0o644
 _URL = ("http://", "https://")
-_GIT = ("git://", "ssh://", "git@")
 _UNNAMED = "__unnamed__"
 
 
@@ -64,8 +64,15 @@ def _check(step: Copy, words: _Words) -> None:
         return
     if len(words.sources) != 1:
         raise DockerfileError("checksum can't be specified for multiple sources", span=step.span)
-    if not words.sources[0].startswith((*_URL, *_GIT)):
+    if not (words.sources[0].startswith(_URL) or _is_git(words.sources[0])):
         raise DockerfileError("checksum requires HTTP(S) or Git sources", span=step.span)
+
+
+def _is_git(source: str) -> bool:
+    try:
+        return parse_git(source) is not None
+    except ValueError:
+        return True
 
 
 def _linked(draft: Draft, edge: Edge, name: str, step: Copy) -> Edge:
@@ -100,8 +107,8 @@ class _Copier:
 
     def fill(self, builder: FileBuilder, name: str) -> None:
         for source in self.words.sources:
-            if source.startswith(_GIT) or source.partition("#")[0].endswith(".git"):
-                self._git(source)
+            if url := self._git_url(source):
+                self._git(builder, url, name)
             elif source.startswith(_URL):
                 self._url(builder, source, name)
             else:
@@ -124,12 +131,30 @@ class _Copier:
             exclude_patterns=self.step.excludes,
         )
 
-    def _git(self, source: str) -> None:
-        if not self.step.add:
+    def _git_url(self, source: str) -> GitUrl | None:
+        try:
+            url = parse_git(source)
+        except ValueError as error:
+            raise DockerfileError(str(error), span=self.step.node.find(source)) from error
+        if url is not None and not self.step.add:
             raise DockerfileError("source can't be a git ref for COPY", span=self.step.span)
-        raise NotSupportedYetError(
-            "ADD from git is not supported yet", span=self.step.node.find(source)
+        return url
+
+    def _git(self, builder: FileBuilder, url: GitUrl, name: str) -> None:
+        keep, checksum = self.step.keep_git_dir, self.words.checksum
+        if None not in {keep, url.keep_git_dir} and keep != url.keep_git_dir:
+            raise DockerfileError("inconsistent keep-git-dir configuration", span=self.step.span)
+        if checksum and url.checksum and checksum != url.checksum:
+            raise DockerfileError(
+                f'checksum mismatch "{checksum}" != "{url.checksum}"', span=self.step.span
+            )
+        source = replace(
+            url,
+            keep_git_dir=keep if url.keep_git_dir is None else url.keep_git_dir,
+            checksum=url.checksum or checksum,
+            mtime="",
         )
+        builder.add(self._action(builder, "/"), contexts.git(source, name))
 
     def _url(self, builder: FileBuilder, source: str, name: str) -> None:
         if not self.step.add:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 from lazybuild.dockerfile.nodes import Finding
@@ -12,7 +11,6 @@ from lazybuild.llb.ops import NetworkMode, Platform, Ulimit
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import ImageConfig
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
 MAIN_CONTEXT = "context"
 
 
@@ -60,9 +58,9 @@ class CompileOptions:
     platform: Platform | None = None
     other_platforms: tuple[Platform, ...] = ()
     multi_platform: bool = False
-    build_args: Mapping[str, str] = field(default=NOTHING)
+    build_args: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
-    labels: Mapping[str, str] = field(default=NOTHING)
+    labels: Mapping[str, str] = field(default_factory=dict)
     no_cache: frozenset[str] | None = None
     network: NetworkMode = NetworkMode.UNSET
     add_hosts: tuple[tuple[str, str], ...] = ()
@@ -72,7 +70,7 @@ class CompileOptions:
     cgroup_parent: str = ""
     epoch: int | None = None
     context: str = f"local:{MAIN_CONTEXT}"
-    contexts: Mapping[str, str] = field(default=NOTHING)
+    contexts: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     ignored_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
