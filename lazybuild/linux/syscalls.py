@@ -2,98 +2,100 @@
 
 Owns ctypes. Every function raises `OSError` with the call's name and what it was about; none keeps
 state. Numbers above 423 are the same on every architecture; all others go through libc's symbol.
-Descriptors returned are close-on-exec. Knows no other module of lazybuild.
+Descriptors returned are close-on-exec. Knows no other module of lazybuild, and imports little:
+the sandbox of each step loads it into a bare interpreter, where `typing` alone would cost 5 ms.
 
 ctypes releases the GIL around each call, so a blocking call (a mount over a slow file system)
 stops only its own thread.
 """
 
 import ctypes
+import errno
 import os
 import struct
-from collections.abc import Sequence
-from typing import Final
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-AT_FDCWD: Final = -100
-AT_SYMLINK_NOFOLLOW: Final = 0x100
-AT_NO_AUTOMOUNT: Final = 0x800
-AT_EMPTY_PATH: Final = 0x1000
-AT_RECURSIVE: Final = 0x8000
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_NO_AUTOMOUNT = 0x800
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
 
-CLONE_NEWNS: Final = 0x00020000
-CLONE_NEWCGROUP: Final = 0x02000000
-CLONE_NEWUTS: Final = 0x04000000
-CLONE_NEWIPC: Final = 0x08000000
-CLONE_NEWUSER: Final = 0x10000000
-CLONE_NEWPID: Final = 0x20000000
-CLONE_NEWNET: Final = 0x40000000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
-MS_RDONLY: Final = 1
-MS_NOSUID: Final = 2
-MS_NODEV: Final = 4
-MS_NOEXEC: Final = 8
-MS_REMOUNT: Final = 32
-MS_BIND: Final = 4096
-MS_MOVE: Final = 8192
-MS_REC: Final = 16384
-MS_PRIVATE: Final = 1 << 18
-MS_SLAVE: Final = 1 << 19
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 
-MNT_FORCE: Final = 1
-MNT_DETACH: Final = 2
-UMOUNT_NOFOLLOW: Final = 8
+MNT_FORCE = 1
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
-OPEN_TREE_CLONE: Final = 1
-OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
-MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
-MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
-FSOPEN_CLOEXEC: Final = 1
-FSMOUNT_CLOEXEC: Final = 1
-FSCONFIG_SET_FLAG: Final = 0
-FSCONFIG_SET_STRING: Final = 1
-FSCONFIG_SET_BINARY: Final = 2
-FSCONFIG_SET_PATH: Final = 3
-FSCONFIG_SET_FD: Final = 5
-FSCONFIG_CMD_CREATE: Final = 6
-FSCONFIG_CMD_RECONFIGURE: Final = 7
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_BINARY = 2
+FSCONFIG_SET_PATH = 3
+FSCONFIG_SET_FD = 5
+FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
 
-MOUNT_ATTR_RDONLY: Final = 0x1
-MOUNT_ATTR_NOSUID: Final = 0x2
-MOUNT_ATTR_NODEV: Final = 0x4
-MOUNT_ATTR_NOEXEC: Final = 0x8
-MOUNT_ATTR_NOATIME: Final = 0x10
-MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
-RESOLVE_NO_XDEV: Final = 0x01
-RESOLVE_NO_MAGICLINKS: Final = 0x02
-RESOLVE_NO_SYMLINKS: Final = 0x04
-RESOLVE_BENEATH: Final = 0x08
-RESOLVE_IN_ROOT: Final = 0x10
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
 
-PR_SET_PDEATHSIG: Final = 1
-PR_SET_DUMPABLE: Final = 4
-PR_SET_NAME: Final = 15
-PR_CAPBSET_DROP: Final = 24
-PR_SET_NO_NEW_PRIVS: Final = 38
-PR_SET_CHILD_SUBREAPER: Final = 36
-PR_CAP_AMBIENT: Final = 47
-PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+SECCOMP_MODE_FILTER = 2
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 
-IN_OPEN: Final = 0x20
-IN_CREATE: Final = 0x100
-IN_MOVED_TO: Final = 0x80
-IN_Q_OVERFLOW: Final = 0x4000
-IN_ONLYDIR: Final = 0x01000000
-IN_DONT_FOLLOW: Final = 0x02000000
-IN_ISDIR: Final = 0x40000000
+IN_OPEN = 0x20
+IN_CREATE = 0x100
+IN_MOVED_TO = 0x80
+IN_Q_OVERFLOW = 0x4000
+IN_ONLYDIR = 0x01000000
+IN_DONT_FOLLOW = 0x02000000
+IN_ISDIR = 0x40000000
 
-OVERLAYFS_SUPER_MAGIC: Final = 0x794C7630
-PROC_SUPER_MAGIC: Final = 0x9FA0
-TMPFS_MAGIC: Final = 0x01021994
-FUSE_SUPER_MAGIC: Final = 0x65735546
-NFS_SUPER_MAGIC: Final = 0x6969
+OVERLAYFS_SUPER_MAGIC = 0x794C7630
+PROC_SUPER_MAGIC = 0x9FA0
+TMPFS_MAGIC = 0x01021994
+FUSE_SUPER_MAGIC = 0x65735546
+NFS_SUPER_MAGIC = 0x6969
 
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
@@ -209,7 +211,7 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 
 
 def filesystem(
-    fstype: str, options: Sequence[tuple[str, StrPath]] = (), attributes: int = 0
+    fstype: str, options: tuple[tuple[str, StrPath], ...] = (), attributes: int = 0
 ) -> int:
     """A new file system that is not attached anywhere yet; an empty value makes a flag."""
     fd = fsopen(fstype)
@@ -237,6 +239,20 @@ def move_mount(fd: int, target: StrPath = "", *, dir_fd: int = AT_FDCWD) -> None
     """Attach the detached mount `fd` at `target` below `dir_fd` (at `dir_fd` itself when empty)."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if target else MOVE_MOUNT_T_EMPTY_PATH)
     _syscall(_NR_MOVE_MOUNT, "move_mount", fd, b"", dir_fd, _bytes(target), flags, about=target)
+
+
+def attach_filesystem(
+    fstype: str,
+    target: StrPath,
+    options: tuple[tuple[str, StrPath], ...] = (),
+    attributes: int = 0,
+) -> None:
+    """Mount a new file system at `target`."""
+    fd = filesystem(fstype, options, attributes)
+    try:
+        move_mount(fd, target)
+    finally:
+        os.close(fd)
 
 
 def mount_setattr(
@@ -318,6 +334,26 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
 def die_with_parent(signal: int = 9) -> None:
     """Have the kernel send `signal` to this process when the thread that started it ends."""
     prctl(PR_SET_PDEATHSIG, signal)
+
+
+def drop_bounding(kept: int) -> None:
+    """Take every capability that is not in the mask `kept` from the bounding set."""
+    for number in range(64):
+        if not kept >> number & 1 and _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
+            if ctypes.get_errno() == errno.EINVAL:  # beyond the last capability of this kernel
+                return
+            raise _fail("prctl", f"PR_CAPBSET_DROP {number}")
+
+
+def clear_ambient() -> None:
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def install_seccomp(program: bytes) -> None:
+    """Install a BPF program (struct sock_filter[]); needs CAP_SYS_ADMIN, as privileges may grow."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(buffer))
+    _call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0, about="PR_SET_SECCOMP")
 
 
 def capset(*, effective: int, permitted: int, inheritable: int) -> None:

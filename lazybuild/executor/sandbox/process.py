@@ -1,0 +1,168 @@
+"""Processes A and B: namespaces, the init process, and the end of the step. See the package."""
+
+import _signal  # type: ignore[import-not-found]  # `signal` costs 4 ms; has no stub
+import errno
+import os
+import select
+import struct
+
+from lazybuild.executor.sandbox.mounts import build_proc, build_root
+from lazybuild.executor.sandbox.points import Stub
+from lazybuild.executor.sandbox.refused import RefusedError, describe
+from lazybuild.executor.sandbox.step import become_command, keep_only
+from lazybuild.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Never
+
+    from lazybuild.executor.sandbox.wire import WireSpec
+
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
+
+
+def main(spec: "WireSpec") -> "Never":
+    """Process A."""
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Python's own handler would raise anywhere
+    syscalls.die_with_parent()
+    if os.getppid() != spec["parent"]:
+        os._exit(1)
+    stubs: list[Stub] = []
+    guarded(spec, _outer, stubs)
+    guarded(spec, _clean, stubs)
+    os._exit(0)
+
+
+def guarded(
+    spec: "WireSpec", function: "Callable[[WireSpec, list[Stub]], None]", stubs: list[Stub]
+) -> None:
+    """Call, and report whatever goes wrong: nobody reads a traceback here."""
+    try:
+        function(spec, stubs)
+    except RefusedError as refusal:
+        report(spec, refusal.kind, str(refusal))
+    except OSError as failure:
+        report(spec, "build", f"cannot prepare the step: {describe(failure)}")
+    except Exception as bug:  # noqa: BLE001 - a child must not run on into its parent's code
+        report(spec, "bug", f"{type(bug).__name__}: {bug}")
+
+
+def report(spec: "WireSpec", word: str, text: str) -> None:
+    os.write(spec["status"], f"{word} {text}\n".encode(errors="surrogateescape"))
+
+
+def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
+    os.umask(0)
+    _enter_namespaces(spec)
+    build_root(spec, stubs)
+    alive, witness = os.pipe()  # ends when A does, in case that is before B asks for its signal
+    init = os.fork()
+    if not init:
+        os.close(witness)
+        guarded(spec, lambda spec, _: _init(spec, alive), [])
+        os._exit(1)
+    os.close(alive)
+    _supervise(init, spec["lifeline"])
+
+
+def _enter_namespaces(spec: "WireSpec") -> None:
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+    flags |= syscalls.CLONE_NEWPID
+    flags |= syscalls.CLONE_NEWNET if spec["network"] == "none" else 0
+    try:
+        syscalls.unshare(flags)
+    except OSError as failure:
+        raise RefusedError(
+            "host", f"cannot make the step's namespaces: {failure.strerror}"
+        ) from failure
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+    except OSError as failure:
+        if failure.errno != errno.EINVAL:  # a kernel without cgroup namespaces
+            raise
+    syscalls.make_private()
+    syscalls.sethostname(spec["hostname"])
+    if spec["network"] == "none":
+        _raise_loopback()
+
+
+def _raise_loopback() -> None:
+    import _socket  # noqa: PLC0415 - only a step without network needs it
+    import fcntl  # noqa: PLC0415
+
+    link = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    fcntl.ioctl(link.fileno(), SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+    link.close()
+
+
+def _supervise(init: int, lifeline: int) -> None:
+    """Wait for the init process; kill it, and all of the step, when the builder lets go."""
+    _release_output()
+    ended = os.pidfd_open(init)
+    watched = select.poll()
+    watched.register(ended, select.POLLIN)
+    watched.register(lifeline, select.POLLIN)
+    if ended not in [fd for fd, _ in watched.poll()]:
+        os.kill(init, _signal.SIGKILL)
+    os.waitpid(init, 0)
+
+
+def _release_output() -> None:
+    os.close(1)
+    os.close(2)
+
+
+def _clean(spec: "WireSpec", stubs: list[Stub]) -> None:
+    """Take the mounts off, then the mount points that were made for them, last made first."""
+    if stubs:
+        syscalls.umount(spec["rootfs"], syscalls.MNT_DETACH)
+    for stub in reversed(stubs):
+        stub.remove()
+
+
+def _init(spec: "WireSpec", alive: int) -> None:
+    """Process B. Not dumpable: the step has the same uid and must not look into it."""
+    syscalls.die_with_parent()
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if select.select([alive], [], [], 0)[0]:  # A is gone already
+        return
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    os.chdir(spec["rootfs"])
+    build_proc()
+    _pivot()
+    command = os.fork()
+    if not command:
+        guarded(spec, lambda spec, _: become_command(spec), [])
+        os._exit(127)
+    keep_only(spec["status"])
+    _release_output()
+    _reap(spec, command)
+
+
+def _pivot() -> None:
+    """Make the working directory the root, and let go of all that was there before."""
+    syscalls.pivot_root(".", ".")
+    syscalls.umount(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+
+
+def _reap(spec: "WireSpec", command: int) -> "Never":
+    """Collect orphans until the command ends; then nothing of the step outlives it."""
+    pid, status = os.wait()
+    while pid != command:
+        pid, status = os.wait()
+    _kill_the_rest()
+    code = os.waitstatus_to_exitcode(status)
+    report(spec, "signal" if code < 0 else "exit", str(abs(code)))
+    os._exit(0)
+
+
+def _kill_the_rest() -> None:
+    try:
+        os.kill(-1, _signal.SIGKILL)
+        while True:
+            os.wait()
+    except (ProcessLookupError, ChildProcessError):
+        return

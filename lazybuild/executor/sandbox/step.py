@@ -1,0 +1,126 @@
+"""Process C: from the init process's child to the command. Gives up, in order, what it must.
+
+The filter is installed while there are still privileges, because `no_new_privs` stays off: setuid
+programs and file capabilities work in a step as they do under Docker.
+"""
+
+import _signal  # type: ignore[import-not-found]  # `signal` costs 4 ms; has no stub
+import errno
+import os
+
+from lazybuild.executor.sandbox.points import walk
+from lazybuild.executor.sandbox.refused import RefusedError, describe
+from lazybuild.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Never
+
+    from lazybuild.executor.sandbox.wire import WireSpec
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def become_command(spec: "WireSpec") -> "Never":
+    os.setsid()
+    _enter_directory(spec["cwd"])
+    keep_only(spec["status"])
+    _reset_signals()
+    _set_limits(spec["rlimits"])
+    _give_up_privileges(spec)
+    os.umask(0o022)
+    word, reason = _execute(spec["argv"], spec["env"])
+    raise RefusedError(word, reason)
+
+
+def keep_only(fd: int) -> None:
+    """Close every descriptor above the standard three but one."""
+    syscalls.close_range(3, fd - 1) if fd > 3 else None  # noqa: PLR2004
+    syscalls.close_range(fd + 1)
+
+
+def _enter_directory(path: str) -> None:
+    """Go to the working directory, making it when it is missing; it must lie inside the root."""
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.fchdir(_directory(root, path))
+        inside = os.getcwd().startswith("/")
+    except OSError as failure:
+        raise RefusedError("build", f"working directory {path}: {failure.strerror}") from failure
+    if not inside:
+        raise RefusedError("build", f"working directory {path} lies outside the root directory")
+
+
+def _directory(root: int, path: str) -> int:
+    try:
+        return syscalls.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return walk(root, path, [], directory=True)
+
+
+def _reset_signals() -> None:
+    """Handlers and ignored signals come from Python and from whoever started the builder."""
+    for number in _signal.valid_signals():
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def _set_limits(limits: list[tuple[int, int, int]]) -> None:
+    if not limits:
+        return
+    import resource  # noqa: PLC0415 - rarely asked for
+
+    for number, soft, hard in limits:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (OSError, ValueError) as failure:
+            raise RefusedError(
+                "build", f"cannot set ulimit to {soft}:{hard}: {failure}"
+            ) from failure
+
+
+def _give_up_privileges(spec: "WireSpec") -> None:
+    syscalls.drop_bounding(spec["capabilities"])
+    syscalls.clear_ambient()
+    _hand_over_output(spec["uid"])
+    syscalls.install_seccomp(spec["seccomp"])
+    try:
+        os.setgroups(spec["groups"])
+        os.setresgid(spec["gid"], spec["gid"], spec["gid"])
+        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+    except OSError as failure:
+        ids = f"{spec['uid']}:{spec['gid']}"
+        raise RefusedError("build", f"cannot become user {ids}: {failure.strerror}") from failure
+    kept = 0 if spec["uid"] else spec["capabilities"]
+    syscalls.capset(effective=kept, permitted=kept, inheritable=0)
+
+
+def _hand_over_output(uid: int) -> None:
+    """Let the step's user open /dev/stdout, which is a pipe of the builder's."""
+    for fd in (1, 2):
+        try:
+            os.fchown(fd, uid, -1)
+        except OSError as failure:
+            if failure.errno not in (errno.EPERM, errno.EINVAL):  # ids that are not mapped
+                raise
+
+
+def _execute(argv: list[str], env: dict[str, str]) -> tuple[str, str]:
+    """Become the command, looked up in its own PATH; returns only when that can't be."""
+    name = argv[0]
+    places = env.get("PATH", DEFAULT_PATH).split(":")
+    paths = [name] if "/" in name else [f"{place or '.'}/{name}" for place in places]
+    denied = ""
+    for path in paths:
+        try:
+            os.execve(path, argv, env)  # noqa: S606 - the step itself
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as failure:
+            denied = describe(failure)
+        except OSError as failure:
+            return "126", f"cannot run {name}: {describe(failure)}"
+    if denied:
+        return "126", f"cannot run {name}: {denied}"
+    return "127", f"cannot run {name}: no such program" + ("" if "/" in name else " in PATH")
