@@ -9,6 +9,7 @@ from collections.abc import Callable
 from lazybuild.dockerfile import flags
 from lazybuild.dockerfile.flags import Kind
 from lazybuild.dockerfile.healthcheck import decode_healthcheck
+from lazybuild.dockerfile.heredoc import parse_mark
 from lazybuild.dockerfile.instructions import (
     Arg,
     Cmd,
@@ -38,7 +39,6 @@ from lazybuild.llb.ops import NetworkMode, SecurityMode
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 _ONBUILD = re.compile(r"\s*ONBUILD\s*", re.IGNORECASE)
-_HEREDOC_WORD = re.compile(r"(\d*)<<(-?)([^<]*)")
 
 _RUN_FLAGS = {
     "mount": Kind.LIST,
@@ -130,7 +130,7 @@ def _run(node: Node) -> Run:
         security=_security(node, given),
         network_span=given.span("network", node.span),
         security_span=given.span("security", node.span),
-        lone_heredoc=bool(node.heredocs) and _heredoc_name(" ".join(node.args).strip()) is not None,
+        lone_heredoc=bool(node.heredocs) and _heredoc_name(" ".join(node.args)) is not None,
     )
 
 
@@ -215,8 +215,8 @@ def _sources(node: Node) -> tuple[tuple[str, ...], tuple[Heredoc, ...]]:
 
 
 def _heredoc_name(word: str) -> str | None:
-    match = _HEREDOC_WORD.fullmatch(word)
-    return match[3].strip("\"'") if match else None
+    mark = parse_mark(word.strip())
+    return mark.name if mark else None
 
 
 def _workdir(node: Node) -> Workdir:

@@ -68,6 +68,20 @@ def _check(step: Copy, words: _Words) -> None:
         raise DockerfileError("checksum requires HTTP(S) or Git sources", span=step.span)
 
 
+def _split_parents(source: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """--parents: the pivot, the pattern below it, and the path that must exist.
+
+    A path with a wildcard may match nothing.
+    """
+    root, pivot, below = source.partition("/./")
+    if not pivot:
+        root, below = "/", source
+    pattern = paths.absolute("/", below)
+    certain = not (paths.has_wildcard(root) or paths.has_wildcard(pattern))
+    required = (paths.inside(f"{root}/{pattern}"),) if certain else ()
+    return root, (pattern.removeprefix("/"),), required
+
+
 def _is_git(source: str) -> bool:
     try:
         return parse_git(source) is not None
@@ -166,8 +180,11 @@ class _Copier:
 
     def _path(self, builder: FileBuilder, source: str) -> None:
         unpack = self.step.add if self.step.unpack is None else self.step.unpack
+        root, included, required = _split_parents(source) if self.step.parents else (source, (), ())
         action = replace(
-            self._action(builder, paths.inside(source)),
+            self._action(builder, paths.inside(root)),
+            include_patterns=included,
+            required_paths=required,
             follow_symlink=True,
             dir_copy_contents=True,
             attempt_unpack=unpack,
