@@ -1,4 +1,4 @@
-"""What a layer in overlay format holds, as items in path order. An edge over `DirTree`.
+"""What a layer holds, as items in path order. An engine over `LayerTree`.
 
 A directory stands directly before what it holds; the mark of an opaque one directly behind it.
 Names that no image can hold (sockets, names that would read as whiteouts) are left out and told.
@@ -7,25 +7,22 @@ Names that no image can hold (sockets, names that would read as whiteouts) are l
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO
 
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.snapshots import paths
-from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.draft import OPAQUE, WHITEOUT
-from lazybuild.snapshots.sparse import skipping_holes
-from lazybuild.snapshots.tree import Node, entry_of
+from lazybuild.snapshots.tree import LayerTree, Node, entry_of
 
 Note = Callable[[str], None]
 
 
-def layer_items(tree: DirTree, note: Note) -> Iterator[Item]:
+def layer_items(tree: LayerTree, note: Note) -> Iterator[Item]:
     """The layer, its root left out. Bytes are read when the item is opened."""
     return _Diff(tree, note).run()
 
 
 class _Diff:
-    def __init__(self, tree: DirTree, note: Note) -> None:
+    def __init__(self, tree: LayerTree, note: Note) -> None:
         self._tree = tree
         self._note = note
         self._first: dict[object, str] = {}
@@ -46,10 +43,9 @@ class _Diff:
 
     def _below(self, directory: str) -> list[str]:
         """The names of a directory, whiteouts among them, the last one first."""
-        listing = self._tree.listing(directory)
-        for name in listing.sockets:
+        for name in self._tree.leftovers(directory):
             self._note(f"/{paths.join(directory, name)}: a socket, left out")
-        names = [*listing.nodes, *listing.whiteouts]
+        names = {*self._tree.children(directory), *self._tree.whiteouts(directory)}
         return [
             paths.join(directory, name)
             for name in sorted(names, key=paths.sort_key, reverse=True)
@@ -67,10 +63,7 @@ class _Diff:
             target = self._first.setdefault(node.identity, path)
             if target != path:
                 return Item(replace(entry, kind=Kind.HARDLINK, link=target, size=0))
-        return Item(entry, partial(self._open, path) if entry.size else None)
-
-    def _open(self, path: str) -> BinaryIO:
-        return skipping_holes(self._tree.open(path))
+        return Item(entry, partial(self._tree.open, path) if entry.size else None)
 
 
 def _mark(directory: str, name: str) -> Entry:

@@ -15,6 +15,7 @@ from lazybuild.estargz.entry import Kind
 from lazybuild.snapshots import paths, xattrs
 from lazybuild.snapshots.anchored import AnchoredDir, inside
 from lazybuild.snapshots.filehash import sha256_of
+from lazybuild.snapshots.sparse import skipping_holes
 from lazybuild.snapshots.statnode import kind_of, node_of
 from lazybuild.snapshots.tree import Node, not_a_file
 
@@ -60,8 +61,11 @@ class DirTree:
     def opaque(self, path: str) -> bool:
         return self.listing(path).opaque
 
+    def leftovers(self, path: str) -> Sequence[str]:
+        return self.listing(path).sockets
+
     def open(self, path: str) -> BinaryIO:
-        return self._anchor.open(path)
+        return skipping_holes(self._anchor.open(path))
 
     def digest(self, path: str) -> str:
         node = self.lookup(path)

@@ -31,7 +31,7 @@ def node_of(
     xattrs: Mapping[str, bytes] = NO_XATTRS,
 ) -> Node:
     uid, gid = owner if owner is not None else (found.st_uid, found.st_gid)
-    device = found.st_rdev if kind in (Kind.CHAR, Kind.BLOCK) else 0
+    device = found.st_rdev
     linked = kind is not Kind.DIR and found.st_nlink > 1
     return Node(
         kind=kind,
@@ -41,8 +41,8 @@ def node_of(
         size=found.st_size if kind is Kind.REG else 0,
         mtime=found.st_mtime_ns,
         link=link,
-        major=os.major(device),
-        minor=os.minor(device),
+        major=os.major(device) if device else 0,
+        minor=os.minor(device) if device else 0,
         xattrs=xattrs,
         identity=(found.st_dev, found.st_ino) if linked else None,
     )

@@ -56,6 +56,10 @@ class TocTree:
     def opaque(self, path: str) -> bool:
         return path in self._opaque
 
+    def leftovers(self, path: str) -> Sequence[str]:
+        del path
+        return ()
+
     def open(self, path: str) -> BinaryIO:
         record = self._file(path)
         stream = io.BufferedReader(_Chunks(self._toc.chunks(record), self._read))

@@ -73,6 +73,10 @@ class LayerTree(Tree, Protocol):
         """Whether nothing of the directory `path` below this layer can be seen."""
         ...
 
+    def leftovers(self, path: str) -> Sequence[str]:
+        """Names in the directory `path` that no image can hold: sockets."""
+        ...
+
 
 class EmptyTree:
     """The tree of scratch."""

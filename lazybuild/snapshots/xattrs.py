@@ -54,8 +54,10 @@ def capability_v2(value: bytes) -> bytes:
 
 def read(path: str, names: Iterable[str] | None = None) -> Mapping[str, bytes]:
     """The image attributes of a file, a link not followed; `names` are all it has, if known."""
-    names = [name for name in (listed(path) if names is None else names) if belongs(name)]
-    return portable(_values(path, names)) if names else NO_XATTRS
+    found = listed(path) if names is None else names
+    if not found:
+        return NO_XATTRS
+    return portable(_values(path, [name for name in found if belongs(name)]))
 
 
 def listed(path: str) -> list[str]:

@@ -1,0 +1,85 @@
+"""The mounted file system of one step, and how what it wrote becomes a layer. An edge.
+
+A step's upper directory lies where the finished layer will be renamed from, so that a layer
+appears whole or not at all: unmount, rename, and only then the row in the store (`manager`).
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lazybuild.linux import syscalls
+from lazybuild.snapshots import overlay
+from lazybuild.snapshots.remove import remove_tree
+
+Publish = Callable[[Path], str]
+
+
+@dataclass(kw_only=True)
+class Step:
+    """`merged` is the root that the step sees, `upper` what it wrote."""
+
+    merged: Path
+    upper: Path
+    publish: Publish
+    mounted: bool = field(default=True)
+
+    def commit(self) -> str:
+        """Unmount and keep what was written; the id of the new layer."""
+        self.unmount()
+        return self.publish(self.upper.parent)
+
+    def unmount(self) -> None:
+        if self.mounted:
+            syscalls.umount(self.merged, syscalls.MNT_DETACH)
+            self.mounted = False
+
+
+@contextmanager
+def prepared(lowers: Sequence[Path], scratch: Path, publish: Publish) -> Iterator[Step]:
+    """A writable overlay over `lowers` (bottom first), gone at the end unless committed."""
+    with _workspace(scratch) as home:
+        upper = home / "layer" / "fs"
+        for path in (upper, home / "work", home / "merged", home / "empty"):
+            path.mkdir(parents=True, mode=0o755)
+        if lowers:
+            _take_after(upper, lowers[-1])
+        stack = overlay.Overlay(
+            lowers=lowers, empty=home / "empty", upper=upper, work=home / "work"
+        )
+        overlay.mount(stack, home / "merged")
+        step = Step(merged=home / "merged", upper=upper, publish=publish)
+        try:
+            yield step
+        finally:
+            step.unmount()
+
+
+@contextmanager
+def viewed(lowers: Sequence[Path], scratch: Path) -> Iterator[Path]:
+    """A read-only overlay over `lowers`."""
+    with _workspace(scratch) as home:
+        for path in (home / "merged", home / "empty"):
+            path.mkdir(parents=True, mode=0o755)
+        stack = overlay.Overlay(lowers=lowers, empty=home / "empty")
+        with overlay.mounted(stack, home / "merged") as merged:
+            yield merged
+
+
+@contextmanager
+def _workspace(scratch: Path) -> Iterator[Path]:
+    home = scratch / f"step-{secrets.token_hex(8)}"
+    try:
+        yield home
+    finally:
+        remove_tree(home)
+
+
+def _take_after(upper: Path, lower: Path) -> None:
+    """The root of the merged view is the upper directory itself: it has to look like the base's."""
+    status = os.stat(lower)
+    os.chown(upper, status.st_uid, status.st_gid)
+    os.chmod(upper, status.st_mode & 0o7777)
