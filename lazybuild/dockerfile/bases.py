@@ -9,6 +9,7 @@ from lazybuild.dockerfile import contexts
 from lazybuild.dockerfile.decode import decode
 from lazybuild.dockerfile.draft import DEFAULT_PATH, Draft
 from lazybuild.dockerfile.giturl import parse_git
+from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.instructions import From, OnBuild, Step
 from lazybuild.dockerfile.named import Named, lookup
 from lazybuild.dockerfile.nodes import Node
@@ -17,7 +18,6 @@ from lazybuild.dockerfile.parse import parse
 from lazybuild.dockerfile.plan import Plan, plan_step, reachable
 from lazybuild.dockerfile.setting import Setting
 from lazybuild.dockerfile.stages import SCRATCH
-from lazybuild.dockerfile.suggest import hint
 from lazybuild.errors import DockerfileError, LazybuildError, Span, UsageError
 from lazybuild.llb.graph import Edge, VertexOptions
 from lazybuild.llb.ops import Platform

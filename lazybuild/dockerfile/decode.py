@@ -10,6 +10,7 @@ from lazybuild.dockerfile import flags
 from lazybuild.dockerfile.flags import Kind
 from lazybuild.dockerfile.healthcheck import decode_healthcheck
 from lazybuild.dockerfile.heredoc import parse_mark
+from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.instructions import (
     Arg,
     Cmd,
@@ -33,7 +34,6 @@ from lazybuild.dockerfile.instructions import (
     Workdir,
 )
 from lazybuild.dockerfile.nodes import KEYWORDS, Heredoc, Node, words_of
-from lazybuild.dockerfile.suggest import hint
 from lazybuild.errors import DockerfileError, NotSupportedYetError
 from lazybuild.llb.ops import NetworkMode, SecurityMode
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.nodes import Flag, Node
-from lazybuild.dockerfile.suggest import hint
 from lazybuild.errors import DockerfileError, Span
 
 

@@ -4,20 +4,23 @@ The flag is read twice: when it is decoded, only for the stage it mounts from (w
 a variable), and when it is lowered, with every other value expanded.
 """
 
-import csv
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lazybuild.dockerfile.durations import size_bytes
 from lazybuild.dockerfile.flags import Value
-from lazybuild.dockerfile.suggest import hint
+from lazybuild.dockerfile.hints import hint
 from lazybuild.errors import DockerfileError, Span
 from lazybuild.llb.ops import MountType, Sharing
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _MAX_ID = 2**32
+_CELL = r'(?:"(?:[^"]|"")*"|[^",]*)'
+_ROW = re.compile(rf"{_CELL}(?:,{_CELL})*")
+_FIELD = re.compile(rf"(?:^|(?<=,)){_CELL}(?=,|$)")
 _Choice = TypeVar("_Choice", MountType, Sharing)
 _WITH_OWNER = frozenset({MountType.SECRET, MountType.SSH, MountType.CACHE})
 _REQUIRABLE = frozenset({MountType.SECRET, MountType.SSH})
@@ -94,12 +97,11 @@ def read_mount(flag: Value, expand: Callable[[str], str]) -> RunMount:
 
 
 def _fields(flag: Value) -> Iterator[tuple[str, str | None]]:
-    try:
-        rows = list(csv.reader([flag.text], strict=True))
-    except csv.Error as error:
-        raise _wrong(flag, f"failed to parse csv mounts: {error}") from error
-    for field in rows[0] if rows else ():
-        key, equals, value = field.partition("=")
+    if not _ROW.fullmatch(flag.text):
+        raise _wrong(flag, f"failed to parse csv mounts: a stray quote in {flag.text}")
+    for field in _FIELD.findall(flag.text):
+        text = field[1:-1].replace('""', '"') if field.startswith('"') else field
+        key, equals, value = text.partition("=")
         yield key.lower(), value if equals else None
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from lazybuild.dockerfile import platforms
 from lazybuild.dockerfile.draft import Draft, Planned
+from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.instructions import Copy, Run, Step
 from lazybuild.dockerfile.mounts import mount_stage
 from lazybuild.dockerfile.named import lookup
 from lazybuild.dockerfile.options import CompileOptions
 from lazybuild.dockerfile.stages import Stage
-from lazybuild.dockerfile.suggest import hint
 from lazybuild.dockerfile.words import Words, placed
 from lazybuild.errors import DockerfileError, Span
 from lazybuild.llb.ops import Platform

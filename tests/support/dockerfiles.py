@@ -9,7 +9,7 @@ from lazybuild.dockerfile.parse import parse
 from lazybuild.errors import RegistryError
 from lazybuild.llb.graph import walk
 from lazybuild.llb.ops import Platform
-from lazybuild.oci.digest import Digest, DiffID
+from lazybuild.oci.digest import DiffID, Digest
 from lazybuild.oci.image import ContainerConfig, History, ImageConfig
 
 AMD64 = Platform(os="linux", architecture="amd64")
