@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
+SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(spec: "WireSpec") -> "Never":
@@ -29,6 +30,8 @@ def main(spec: "WireSpec") -> "Never":
     syscalls.die_with_parent()
     if os.getppid() != spec["parent"]:
         os._exit(1)
+    for fd in (spec["status"], spec["lifeline"]):
+        os.set_inheritable(fd, False)
     stubs: list[Stub] = []
     guarded(spec, _outer, stubs)
     guarded(spec, _clean, stubs)
@@ -44,7 +47,8 @@ def guarded(
     except RefusedError as refusal:
         report(spec, refusal.kind, str(refusal))
     except OSError as failure:
-        report(spec, "build", f"cannot prepare the step: {describe(failure)}")
+        kind = "resource" if failure.errno in SCARCE else "build"
+        report(spec, kind, f"cannot prepare the step: {describe(failure)}")
     except Exception as bug:  # noqa: BLE001 - a child must not run on into its parent's code
         report(spec, "bug", f"{type(bug).__name__}: {bug}")
 

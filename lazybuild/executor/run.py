@@ -1,0 +1,248 @@
+"""Runs a step in a sandbox of its own and streams what it says. The builder's side of the seam.
+
+Thread rule: safe from many threads at once; each call blocks its thread until the step and every
+process of it are gone. A builder that is killed takes its steps along: they die with the thread.
+"""
+
+import os
+import select
+import subprocess
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from lazybuild.errors import BuildError, HostError, ResourceError
+from lazybuild.executor import network, parcel, seccomp, users
+from lazybuild.executor.output import PAUSE, Lines, OnOutput
+from lazybuild.executor.sandbox.wire import WireMount, WireSpec
+from lazybuild.executor.spec import BindMount, FileMount, StepMount, StepSpec, TmpfsMount
+from lazybuild.linux import caps
+from lazybuild.llb.ops import NetworkMode
+
+TICK: Final = 0.1  # how often a cancelled build is noticed
+KILL_AFTER: Final = 1.0
+DRAIN: Final = 0.3
+CHUNK: Final = 256 * 1024
+SIGKILL: Final = 9
+SIGNALLED: Final = 128
+
+_ERRORS: Final = {"host": HostError, "build": BuildError, "resource": ResourceError}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a command ended. `signal` is 0 unless one killed it; `reason` says what it can't."""
+
+    status: int
+    signal: int = 0
+    reason: str = ""
+    cancelled: bool = False
+
+    def __str__(self) -> str:
+        if self.reason:
+            return f"exit code: {self.status}: {self.reason}"
+        if self.signal == SIGKILL or self.status == SIGNALLED + SIGKILL:
+            return f"exit code: {self.status}: killed, probably for lack of memory"
+        if self.signal:
+            return f"exit code: {self.status}: killed by signal {self.signal}"
+        return f"exit code: {self.status}"
+
+
+def run(spec: StepSpec, on_output: OnOutput, cancel: threading.Event) -> Exit:
+    """Run the command to its end. Raises when it could not be started as asked."""
+    identity = users.look_up(spec.rootfs, spec.user)
+    with ExitStack() as stack:
+        step = _Step(stack, spec, identity, on_output)
+        reports = step.watch(cancel)
+    return _verdict(reports, cancelled=cancel.is_set())
+
+
+# --- what the sandbox is told --------------------------------------------------------------------
+
+
+def _wire(spec: StepSpec, identity: users.Identity, *, status: int, lifeline: int) -> WireSpec:
+    return {
+        "parent": os.getpid(),
+        "status": status,
+        "lifeline": lifeline,
+        "rootfs": os.fspath(spec.rootfs),
+        "argv": list(spec.argv),
+        "env": {"HOME": identity.home, **spec.env},
+        "cwd": spec.cwd,
+        "uid": identity.uid,
+        "gid": identity.gid,
+        "groups": list(identity.groups),
+        "hostname": spec.hostname,
+        "network": "none" if spec.network is NetworkMode.NONE else "host",
+        "shm_size": spec.shm_size,
+        "mounts": [_wire_mount(mount) for mount in _in_order(spec)],
+        "capabilities": caps.mask(caps.DOCKER_DEFAULT),
+        "seccomp": seccomp.docker_default(),
+        "rlimits": [(limit.number, limit.soft, limit.hard) for limit in spec.ulimits],
+    }
+
+
+def _in_order(spec: StepSpec) -> list[StepMount]:
+    """Parents before what lies in them; the step's own mounts win over ours."""
+    hosts = network.hosts(spec.hostname, spec.extra_hosts)
+    ours = (
+        FileMount(dest="/etc/resolv.conf", data=network.resolv_conf(), mode=0o644, readonly=True),
+        FileMount(dest="/etc/hosts", data=hosts, mode=0o644, readonly=True),
+    )
+    return sorted((*ours, *spec.mounts), key=_depth)
+
+
+def _depth(mount: StepMount) -> int:
+    return len([name for name in mount.dest.split("/") if name not in ("", ".")])
+
+
+def _wire_mount(mount: StepMount) -> WireMount:
+    wire: WireMount = {
+        "kind": "tmpfs",
+        "dest": mount.dest,
+        "source": "",
+        "selector": "",
+        "readonly": False,
+        "size": 0,
+        "data": b"",
+        "mode": 0,
+        "uid": 0,
+        "gid": 0,
+    }
+    match mount:
+        case BindMount(source=source, selector=selector, readonly=readonly):
+            wire |= {"kind": "bind", "source": os.fspath(source), "selector": selector}
+            wire["readonly"] = readonly
+        case TmpfsMount(size=size):
+            wire["size"] = size
+        case FileMount(data=data, mode=mode, uid=uid, gid=gid, readonly=readonly):
+            wire |= {"kind": "file", "data": data, "mode": mode, "uid": uid, "gid": gid}
+            wire["readonly"] = readonly
+    return wire
+
+
+# --- the running sandbox -------------------------------------------------------------------------
+
+
+def _pipe(stack: ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    stack.callback(os.close, read)
+    return read, write
+
+
+class _Step:
+    """One sandbox process and the pipes to it."""
+
+    def __init__(
+        self, stack: ExitStack, spec: StepSpec, identity: users.Identity, on_output: OnOutput
+    ) -> None:
+        self._out, out = _pipe(stack)
+        self._err, err = _pipe(stack)
+        self._status, status = _pipe(stack)
+        alive, self._lifeline = _pipe(stack)
+        ours = (out, err, status)
+        try:
+            sealed = parcel.pack(_wire(spec, identity, status=status, lifeline=alive))
+            stack.callback(os.close, sealed)
+            self._process = _start(sealed, out, err, (sealed, status, alive))
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            for fd in ours:
+                os.close(fd)
+        stack.callback(self._end)
+        self._lines = {self._out: Lines(1, on_output), self._err: Lines(2, on_output)}
+        self._reports = b""
+        self._kill_at = 0.0
+
+    def watch(self, cancel: threading.Event) -> bytes:
+        """Pass output on until the sandbox has ended; returns its reports."""
+        poll = select.poll()
+        waiting = {self._out, self._err, self._status}
+        for fd in waiting:
+            poll.register(fd, select.POLLIN)
+        deadline = 0.0
+        while waiting and not (deadline and time.monotonic() > deadline):
+            for fd, _ in poll.poll(self._patience() * 1000):
+                if not self._read(fd):
+                    waiting.discard(fd)
+                    poll.unregister(fd)
+            for lines in self._lines.values():
+                lines.pause()
+            if cancel.is_set():
+                self._let_go()
+            if self._status not in waiting and not deadline:
+                deadline = time.monotonic() + DRAIN  # all are dead; nobody else can hold a pipe
+        for lines in self._lines.values():
+            lines.flush()
+        return self._reports
+
+    def _patience(self) -> float:
+        return min(TICK, PAUSE) if any(it.waiting for it in self._lines.values()) else TICK
+
+    def _read(self, fd: int) -> bool:
+        data = os.read(fd, CHUNK)
+        if fd == self._status:
+            self._reports += data
+        elif data:
+            self._lines[fd].feed(data)
+        return bool(data)
+
+    def _let_go(self) -> None:
+        """End the step: the sandbox kills its init when the lifeline ends, or is killed itself."""
+        if self._lifeline < 0:
+            if time.monotonic() > self._kill_at:
+                self._process.kill()
+            return
+        os.close(self._lifeline)
+        self._lifeline = -1
+        self._kill_at = time.monotonic() + KILL_AFTER
+
+    def _end(self) -> None:
+        """Leave nothing behind, whatever made us stop."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        try:
+            self._process.wait(KILL_AFTER)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _start(sealed: int, out: int, err: int, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Start the interpreter, with nothing of the builder's environment and none of its files."""
+    try:
+        return subprocess.Popen(
+            parcel.command(sealed),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env={},
+            cwd="/",
+            pass_fds=passed,
+            start_new_session=True,
+        )
+    except OSError as failure:
+        raise ResourceError(f"cannot start a step: {failure.strerror}") from failure
+
+
+def _verdict(reports: bytes, *, cancelled: bool) -> Exit:
+    """What the reports mean: a failure of ours before anything the command said."""
+    found = [line.partition(" ") for line in reports.decode(errors="replace").splitlines()]
+    for word, _, text in found:
+        if word in _ERRORS:
+            raise _ERRORS[word](text)
+        if word == "bug":
+            raise RuntimeError(f"the sandbox failed: {text}")
+    if not found:
+        return Exit(status=SIGNALLED + SIGKILL, signal=SIGKILL, cancelled=cancelled)
+    word, _, text = found[0]
+    if word == "signal":
+        number = int(text)
+        return Exit(status=SIGNALLED + number, signal=number, cancelled=cancelled)
+    if word == "exit":
+        return Exit(status=int(text), cancelled=cancelled)
+    return Exit(status=int(word), reason=text, cancelled=cancelled)
