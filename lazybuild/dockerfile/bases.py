@@ -81,8 +81,8 @@ class Bases:
     def _image(self, draft: Draft, name: Reference) -> None:
         found = self._resolve(draft, name)
         full = str(name.pinned(found.digest)) if found.digest else str(name)
-        title = draft.title(f"FROM {full}")
         if has_files(found.config) and draft.platform is not None:
+            title = draft.title(f"FROM {full}")
             options = VertexOptions(name=title, command=_text(draft), spans=(draft.span,))
             draft.edge = contexts.image(full, draft.platform, options)
 

@@ -48,18 +48,12 @@ class Plan:
     def target(self, name: str) -> Draft:
         if not name:
             return [draft for draft in self.drafts if draft.stage][-1]
-        draft = self.by_name.get(name.lower()) or self._by_number(name)
+        draft = self.by_name.get(name.lower())
         if draft is None:
             raise DockerfileError(
                 f'target stage "{name}" could not be found', hint=hint(name, self.by_name)
             )
         return draft
-
-    def _by_number(self, name: str) -> Draft | None:
-        stages = [draft for draft in self.drafts if draft.stage]
-        if not (name.isascii() and name.isdigit()) or int(name[:9]) >= len(stages):
-            return None
-        return stages[int(name[:9])]
 
 
 def make_plan(
