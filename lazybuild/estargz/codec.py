@@ -8,7 +8,7 @@ safe in threads and give the interpreter lock up while they work. Streams of lay
 import struct
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import deflate
 import zstandard
@@ -101,6 +101,18 @@ def _inflate_zstd(data: Buffer, limit: int) -> bytes:
     except zstandard.ZstdError as error:
         raise IntegrityError(f"broken zstd data: {error}") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Packer(Protocol):
+    """A stream compressor."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def packer(level: int) -> Packer:
+    """Packs a stream into one zstd frame."""
+    return zstandard.ZstdCompressor(level=level).compressobj()
 
 
 def zstd_stream(source: BinaryIO) -> BinaryIO:

@@ -23,11 +23,12 @@ _WINDOW = 40 << 20
 class Piece:
     """One member to be: `parts` joined are its bytes; the first is payload if there is a record.
 
-    `record` gets the piece's digest, and the file's if `whole`.
+    `record` gets the piece's digest, and the file's if `whole`. `owner` is the file that ends here.
     """
 
     record: TocEntry | None = None
     whole: bool = False
+    owner: TocEntry | None = None
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
 

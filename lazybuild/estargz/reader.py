@@ -12,6 +12,7 @@ from lazybuild.errors import IntegrityError
 from lazybuild.estargz import footer, names, tarwrite
 from lazybuild.estargz.codec import inflate
 from lazybuild.estargz.footer import Footer, Layout
+from lazybuild.estargz.tail import PODMAN_CHECKSUM, PODMAN_POSITION
 from lazybuild.estargz.toc import MAX_TOC, Chunk, Toc, TocEntry
 from lazybuild.estargz.validate import UnverifiedToc
 from lazybuild.oci.descriptor import TOC_DIGEST
@@ -26,9 +27,6 @@ __all__ = [
     "read_file",
 ]
 
-PODMAN_POSITION = "io.github.containers.zstd-chunked.manifest-position"
-PODMAN_CHECKSUM = "io.github.containers.zstd-chunked.manifest-checksum"
-PODMAN_TARSPLIT = "io.github.containers.zstd-chunked.tarsplit-position"
 
 _SMALLEST_TAIL, _LARGEST_TAIL = 128 << 10, 2 << 20
 _TAIL_SHARE = 100

@@ -22,6 +22,9 @@ from lazybuild.oci.digest import DiffID, Digest
 
 ZSTD_POSITION = "io.containers.zstd-chunked.manifest-position"
 ZSTD_CHECKSUM = "io.containers.zstd-chunked.manifest-checksum"
+PODMAN_POSITION = "io.github.containers.zstd-chunked.manifest-position"
+PODMAN_CHECKSUM = "io.github.containers.zstd-chunked.manifest-checksum"
+PODMAN_TARSPLIT = "io.github.containers.zstd-chunked.tarsplit-position"
 FRAME_HEAD = 8
 
 _TOC_LEVEL = "gzip:9"
@@ -135,6 +138,25 @@ def zstd_chunked(raw: bytes, offset: int) -> Ending:
             TOC_DIGEST: found.expected,
             ZSTD_CHECKSUM: digest_of(packed),
             ZSTD_POSITION: f"{at}:{len(packed)}:{len(raw)}:1",
+        },
+    )
+
+
+def podman(raw: bytes, offset: int, split: tuple[bytes, int]) -> Ending:
+    """The packed TOC, the packed tar-split (with its raw size) and a footer, all skippable."""
+    packed = bytes(compressor(_TOC_ZSTD)(raw))
+    toc = (offset + FRAME_HEAD, len(packed), len(raw))
+    data, size = split
+    second = (toc[0] + len(packed) + FRAME_HEAD, len(data), size)
+    blob = footer.skippable(packed) + footer.skippable(data) + footer.podman(toc, second)
+    found = _found(raw, packed, Layout.PODMAN, offset)
+    return Ending(
+        blob=blob,
+        found=found,
+        annotations={
+            PODMAN_CHECKSUM: found.expected,
+            PODMAN_POSITION: ":".join(map(str, (*toc, 1))),
+            PODMAN_TARSPLIT: ":".join(map(str, second)),
         },
     )
 

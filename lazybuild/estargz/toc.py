@@ -24,6 +24,7 @@ CHUNK = "chunk"
 ZEROS = "zeros"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _SLACK = 8192
 """How much longer than its payload a compressed piece may be: heads, trailers, empty blocks."""
 
@@ -106,6 +107,7 @@ class Toc:
 
     entries: tuple[TocEntry, ...]
     paths: tuple[str, ...]
+    by_path: Mapping[str, TocEntry]
     digest: str
     layout: Layout
     data_end: int
@@ -114,16 +116,20 @@ class Toc:
     offsets: Sequence[int]
 
     def lookup(self, path: str) -> TocEntry | None:
-        """By cleaned name; linear, so who asks often keeps an index of `paths`."""
-        try:
-            return self.entries[self.paths.index(path)]
-        except ValueError:
-            return None
+        """By cleaned name."""
+        return self.by_path.get(path)
+
+    def target(self, entry: TocEntry) -> TocEntry:
+        """The file behind a hard link, or the entry itself."""
+        while entry.type == Kind.HARDLINK:
+            entry = self.by_path[names.clean(entry.link_name)]
+        return entry
 
     def chunks(self, entry: TocEntry) -> tuple[Chunk, ...]:
         """The pieces of a regular file in file order; none for everything else."""
         if entry.type != Kind.REG or not entry.size:
             return ()
+        # Keyed by identity: the entries live as long as this TOC does.
         rest = self.pieces.get(id(entry), ())
         if not rest:
             return (self._chunk(entry, entry.size, entry.chunk_digest or entry.digest),)
@@ -186,6 +192,7 @@ def from_entry(entry: Entry) -> TocEntry:
         dev_major=entry.major,
         dev_minor=entry.minor,
         xattrs=dict(sorted(entry.xattrs.items())) if entry.xattrs else None,
+        digest=_EMPTY if entry.kind is Kind.REG and not entry.size else "",
     )
 
 

@@ -72,6 +72,7 @@ def _check(found: UnverifiedToc, *, strict: bool) -> Toc:
     return Toc(
         entries=tuple(entry for entry, _ in chosen.values()),
         paths=tuple(chosen),
+        by_path={path: entry for path, (entry, _) in chosen.items()},
         digest=found.digest,
         layout=found.layout,
         data_end=found.data_end,

@@ -11,6 +11,7 @@ the TOC. Knows bytes only; where items come from and where `out` leads is the ca
 """
 
 import hashlib
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +25,9 @@ from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.order import arrange
 from lazybuild.estargz.pool import Packed, Piece, Pool
 from lazybuild.estargz.tail import Compression, Written
-from lazybuild.estargz.toc import TocEntry, encode_entry, from_entry
-from lazybuild.oci.descriptor import UNCOMPRESSED_SIZE
+from lazybuild.estargz.tarsplit import Checksum, TarSplit
+from lazybuild.estargz.toc import CHUNK, TocEntry, encode_entry, from_entry
+from lazybuild.oci.descriptor import TOC_DIGEST, UNCOMPRESSED_SIZE
 from lazybuild.oci.digest import DiffID, Digest
 
 __all__ = ["Compression", "NotUtf8Error", "WriterOptions", "Written", "write_layer", "write_plain"]
@@ -63,10 +65,6 @@ class WriterOptions:
 
 
 _DEFAULTS = WriterOptions()
-_ENDINGS = {
-    Compression.ESTARGZ: tail.estargz,
-    Compression.ZSTD_CHUNKED: tail.zstd_chunked,
-}
 
 
 def write_layer(
@@ -82,14 +80,14 @@ def write_layer(
     order given, which must have each hard link behind its target. Raises NotUtf8Error, before any
     output if `items` is a sequence.
     """
-    if options.compression not in _ENDINGS:
+    if not options.compression.lazy:
         return write_plain(items, out, options=options)
     if options.chunk_size <= 0:
         raise UsageError("chunk size must be positive")
     if isinstance(items, Sequence):
         for item in items:
             _check_utf8(item.entry)
-    layer = _Layer(out, options)
+    layer = (_Podman if options.compression is Compression.PODMAN else _Layer)(out, options)
     with layer.pool:
         layer.add_all(items, hot)
         layer.seal()
@@ -165,6 +163,8 @@ class _Stream:
             if piece.record is not None:
                 piece.record.offset = start
             start += len(member)
+            if piece.owner is not None:
+                piece.owner.end_offset = start
         self.emit(b"".join(packed.members))
 
     def dated(self, entry: Entry) -> Entry:
@@ -207,7 +207,6 @@ class _Plain(_Stream):
             self.begin(Piece())
 
 
-@final
 class _Layer(_Stream):
     """A layer with a TOC. Records are encoded as soon as they are complete, in entry order."""
 
@@ -280,11 +279,15 @@ class _Layer(_Stream):
             whole.update(data)
             piece = record
             if start:
-                piece = TocEntry(name=record.name, type="chunk", chunk_offset=start)
+                piece = TocEntry(name=record.name, type=CHUNK, chunk_offset=start)
                 self._open.append(piece)
-            piece.chunk_size = full if len(data) == full else 0
+            piece.chunk_size = self._chunk_size(len(data))
             self._payload(piece, data, whole=False)
         record.digest = "sha256:" + whole.hexdigest()
+
+    def _chunk_size(self, size: int) -> int:
+        """As Go's writer has it: left out when it goes to the end of the file and is short."""
+        return size if size == self.options.chunk_size else 0
 
     def _payload(self, record: TocEntry, data: bytes, *, whole: bool) -> None:
         self.begin(Piece(record=record, whole=whole))
@@ -292,14 +295,22 @@ class _Layer(_Stream):
 
     def _packed(self, packed: Packed) -> None:
         super()._packed(packed)
-        while self._open and _complete(self._open[0]):
+        self._encode()
+
+    def _encode(self) -> None:
+        while self._open and self._ready(self._open[0]):
             self._toc.add(encode_entry(self._open.popleft()))
 
+    def _ready(self, record: TocEntry) -> bool:
+        if record.type == Kind.REG and record.size:
+            return bool(record.offset and record.digest)
+        return record.type != CHUNK or bool(record.offset)
+
     def finish(self) -> Written:
-        ending = _ENDINGS[self.options.compression](self._toc.document(), self.offset)
+        ending = self._ending()
         self.absorb(ending.tar)
         self.emit(ending.blob)
-        size = {UNCOMPRESSED_SIZE: str(self.total)}
+        size = {UNCOMPRESSED_SIZE: str(self.total)} if TOC_DIGEST in ending.annotations else {}
         return replace(
             self.written(),
             toc_digest=ending.found.expected,
@@ -308,11 +319,69 @@ class _Layer(_Stream):
             missing=tuple(self._missing),
         )
 
+    def _ending(self) -> tail.Ending:
+        zstd = self.options.compression is Compression.ZSTD_CHUNKED
+        return (tail.zstd_chunked if zstd else tail.estargz)(self._toc.document(), self.offset)
 
-def _complete(record: TocEntry) -> bool:
-    if record.type == Kind.REG and record.size:
-        return bool(record.offset and record.digest)
-    return record.type != "chunk" or bool(record.offset)
+
+@final
+class _Podman(_Layer):
+    """Frames end with their payload, and a tar-split of everything else goes along."""
+
+    def __init__(self, out: Output, options: WriterOptions) -> None:
+        super().__init__(out, replace(options, prefetch=False))
+        self._split = TarSplit()
+        self._file_record = TocEntry(name="", type="")
+        self._ended = False
+
+    def _ready(self, record: TocEntry) -> bool:
+        """Not before the end: a file's record waits for where its last piece ends."""
+        return self._ended and super()._ready(record)
+
+    def _chunk_size(self, size: int) -> int:
+        return size
+
+    def _header(self, entry: Entry) -> TocEntry:
+        self._file_record = record = super()._header(entry)
+        self._split.segment(tarwrite.header(entry))
+        if not entry.size:
+            self._split.file(record.name, 0, None)
+        return record
+
+    def _file(self, record: TocEntry, entry: Entry, payload: BinaryIO) -> None:
+        summed = _Summed(payload)
+        super()._file(record, entry, summed)
+        self._split.file(record.name, entry.size, summed.checksum.digest())
+        self._split.segment(tarwrite.padding(entry.size))
+
+    def _payload(self, record: TocEntry, data: bytes, *, whole: bool) -> None:
+        super()._payload(record, data, whole=whole)
+        self._piece.owner = self._file_record
+        self.begin(Piece())
+
+    def seal(self) -> None:
+        self._split.segment(tarwrite.END)
+        super().seal()
+
+    def _ending(self) -> tail.Ending:
+        self._ended = True
+        self._encode()
+        packed = self._split.packed()
+        raw = self._toc.document(tail.digest_of(packed))
+        return tail.podman(raw, self.offset, (packed, self._split.size))
+
+
+class _Summed(io.BufferedIOBase, BinaryIO):
+    """A payload whose CRC-64 is taken as it is read."""
+
+    def __init__(self, payload: BinaryIO) -> None:
+        self._read = payload.read
+        self.checksum = Checksum()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._read(-1 if size is None else size)
+        self.checksum.update(data)
+        return data
 
 
 def _opened(item: Item) -> BinaryIO:

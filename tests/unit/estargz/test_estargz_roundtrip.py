@@ -1,10 +1,11 @@
 import gzip
+import hashlib
 import io
 import tarfile
 
 import pytest
 
-from lazybuild.estargz import reader, tar
+from lazybuild.estargz import items, reader, streams, tar
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.writer import Compression, WriterOptions, write_layer
 
@@ -50,7 +51,7 @@ ITEMS = [
 ]
 
 
-@pytest.mark.parametrize("kind", [Compression.ESTARGZ, Compression.ZSTD_CHUNKED])
+@pytest.mark.parametrize("kind", [kind for kind in Compression if kind.lazy])
 def test_lazy_view_has_every_byte(kind):
     blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
     ranges = Bytes(blob)
@@ -96,3 +97,30 @@ def test_same_bytes_for_any_thread_count(hot):
     many = [file(f"f{n}", bytes([n % 256]) * (n * 97)) for n in range(300)] + ITEMS
     blobs = {write(many, hot=hot, threads=threads)[0] for threads in (1, 2, 7)}
     assert len(blobs) == 1
+
+
+@pytest.mark.parametrize("kind", list(Compression))
+def test_every_format_is_the_same_tar_to_a_plain_unpacker(kind):
+    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    stream = streams.decompress(io.BytesIO(blob))
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        seen = [(m.name, archive.extractfile(m).read() if m.isreg() else b"") for m in archive]
+    expected = [(i.entry.name, i.open().read() if i.open else b"") for i in ITEMS]
+    assert [item for item in seen if not item[0].startswith(".no.")] == expected
+    raw = streams.decompress(io.BytesIO(blob)).read()
+    assert written.diff_id == "sha256:" + hashlib.sha256(raw).hexdigest()
+    assert written.uncompressed_size == len(raw)
+    assert written.digest == "sha256:" + hashlib.sha256(blob).hexdigest()
+    assert written.size == len(blob)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Compression if kind.lazy])
+@pytest.mark.parametrize("hot", [(), ("etc/big", "etc/hard")])
+def test_a_rewritten_layer_is_the_layer_written_from_its_items(kind, hot):
+    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    out = io.BytesIO()
+    options = WriterOptions(chunk_size=4096, threads=2)
+    again = items.rewrite(Bytes(blob), written.toc, out.write, hot=hot, options=options)
+    direct, expected = write(ITEMS, hot=hot, options={"chunk_size": 4096})
+    assert out.getvalue() == direct
+    assert again.toc_digest == expected.toc_digest
