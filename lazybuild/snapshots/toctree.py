@@ -74,7 +74,7 @@ class TocTree:
 
     def _add(self, path: str, record: TocEntry) -> None:
         directory, name = paths.parent(path), paths.base(path)
-        if path in OWN_NAMES:
+        if path in OWN_NAMES or f"/{WHITEOUT}" in f"/{directory}":
             return
         if name == OPAQUE:
             self._opaque.add(directory)

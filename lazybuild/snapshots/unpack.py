@@ -9,7 +9,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +31,7 @@ _IMPLIED = 0o755  # of directories that only names below them imply
 _ZEROS = bytes(_PIECE)
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _AUFS = ".wh..wh."
 
 
@@ -68,7 +68,7 @@ class Unpacker:
 
     def add(self, item: Item) -> None:
         entry = item.entry
-        if entry.name in OWN_NAMES:
+        if entry.name in OWN_NAMES or _is_aufs(entry.name):
             return
         try:
             self._place(item)
@@ -121,7 +121,7 @@ class Unpacker:
 
     def _finish_directory(self, fd: int, entry: Entry) -> None:
         path = inside(fd, ".")
-        os.chown(path, entry.uid, entry.gid)
+        _chown(path, entry)
         os.chmod(path, entry.mode)
         _set_xattrs(path, entry)
         self._times[entry.name] = entry.mtime
@@ -131,8 +131,6 @@ class Unpacker:
             _make_opaque(directory)
             return
         hidden = os.fsencode(name.removeprefix(WHITEOUT))
-        if name.startswith(_AUFS):
-            return
         if hidden in (b"", b".", b".."):
             raise IntegrityError(f"whiteout of nothing: {shown(name)}")
         there = _kind(directory, hidden)
@@ -193,16 +191,18 @@ class Unpacker:
 
     def _forget_parent(self) -> None:
         """A name was replaced: what was opened through it may be another directory now."""
-        fd = os.dup(self._parent[1])
-        os.close(self._parent[1])
-        self._parent = ("\0", fd)
+        self._parent = ("\0", self._parent[1])
 
     def _date_directories(self) -> None:
         for path, mtime in self._times.items():
-            with suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 fd = syscalls.openat2(self._root, path or ".", _DIRECTORY, resolve=_BENEATH)
-                os.utime(inside(fd, "."), ns=(mtime, mtime))
-                os.close(fd)
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
+                continue
+            os.utime(inside(fd, "."), ns=(mtime, mtime))
+            os.close(fd)
 
 
 def _kind(directory: int, name: bytes) -> str:
@@ -214,6 +214,13 @@ def _kind(directory: int, name: bytes) -> str:
     if stat.S_ISDIR(status.st_mode):
         return "directory"
     return "whiteout" if stat.S_ISCHR(status.st_mode) and not status.st_rdev else "file"
+
+
+def _is_aufs(name: str) -> bool:
+    """Whether a name is in what AUFS keeps for itself, or below something that can't be there."""
+    if paths.base(name) == OPAQUE_MARK:
+        name = paths.parent(name)
+    return f"/{_AUFS}" in f"/{name}" or f"/{WHITEOUT}" in f"/{paths.parent(name)}/"
 
 
 def _make_opaque(fd: int) -> None:
@@ -245,10 +252,9 @@ def _write_piece(fd: int, data: bytes) -> int:
 
 
 def _finish_file(fd: int, entry: Entry) -> None:
-    os.fchown(fd, entry.uid, entry.gid)
+    _chown(fd, entry)
     os.fchmod(fd, entry.mode)
-    for key, value in xattrs.portable(entry.xattrs).items():
-        os.setxattr(fd, key, value)
+    _set_xattrs(fd, entry)
     os.utime(fd, ns=(entry.mtime, entry.mtime))
 
 
@@ -260,7 +266,7 @@ def _make_special(directory: int, name: bytes, entry: Entry) -> None:
     else:
         _make_device(directory, name, entry)
         return
-    os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
+    _chown(name, entry, directory)
     if entry.kind is Kind.FIFO:
         os.chmod(name, entry.mode, dir_fd=directory)
     os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
@@ -272,7 +278,7 @@ def _make_device(directory: int, name: bytes, entry: Entry) -> None:
     """
     fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
     try:
-        os.fchown(fd, entry.uid, entry.gid)
+        _chown(fd, entry)
         os.fchmod(fd, entry.mode)
         letter = "c" if entry.kind is Kind.CHAR else "b"
         os.setxattr(fd, DEVICE, f"{letter} {entry.major}:{entry.minor}".encode())
@@ -281,21 +287,38 @@ def _make_device(directory: int, name: bytes, entry: Entry) -> None:
         os.close(fd)
 
 
-def _set_xattrs(path: str, entry: Entry) -> None:
+def _chown(file: int | str | bytes, entry: Entry, directory: int | None = None) -> None:
+    """Give the file its owner; `file` is a descriptor, a path of ours or a name in `directory`."""
+    try:
+        if directory is None:
+            os.chown(file, entry.uid, entry.gid)
+        else:
+            os.chown(file, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        ids = f"{entry.uid}:{entry.gid}"
+        raise HostError(
+            f"/{shown(entry.name)} belongs to {ids}, which is not mapped in this user namespace",
+            hint="give the user a range of at least 65536 ids in /etc/subuid and /etc/subgid",
+        ) from error
+
+
+def _set_xattrs(file: int | str, entry: Entry) -> None:
     for key, value in xattrs.portable(entry.xattrs).items():
-        os.setxattr(path, key, value)
+        try:
+            os.setxattr(file, key, value)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.E2BIG, errno.ERANGE):
+                raise
+            name = shown(entry.name)
+            raise IntegrityError(f"/{name}: the kernel refuses its attribute {key}") from error
 
 
 def _explained(entry: Entry, error: OSError) -> Exception:
     name = shown(entry.name)
     if error.errno in _FULL:
         return ResourceError(f"no space for /{name}: {error.strerror}")
-    if error.errno == errno.EINVAL:
-        ids = f"{entry.uid}:{entry.gid}"
-        return HostError(
-            f"/{name} belongs to {ids}, which is not mapped in this user namespace",
-            hint="give the user a range of at least 65536 ids in /etc/subuid and /etc/subgid",
-        )
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return IntegrityError(f"/{name}: {error.strerror}")
     return error
