@@ -41,7 +41,7 @@ def stream(
     without an error, what came must not be used.
     """
     seen: Hash = hasher or hashlib.sha256()
-    for block in _parts(ranges, start, descriptor.size, workers, part):
+    for block in parts(ranges, start, descriptor.size, workers=workers, part=part):
         seen.update(block)
         yield block
     actual = "sha256:" + seen.hexdigest()
@@ -49,7 +49,10 @@ def stream(
         raise IntegrityError(f"a blob that should be {descriptor.digest} arrived as {actual}")
 
 
-def _parts(ranges: RangeReader, start: int, size: int, workers: int, part: int) -> Iterator[bytes]:
+def parts(
+    ranges: RangeReader, start: int, size: int, *, workers: int = WORKERS, part: int = PART
+) -> Iterator[bytes]:
+    """The bytes from `start` to `size` in order, unverified."""
     if size - start <= part:
         if size > start:
             yield ranges.read_at(start, size - start)
