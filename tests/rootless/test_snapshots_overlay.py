@@ -1,6 +1,8 @@
 """Our view of a stack of layers against the kernel's, and the way from an upper directory back."""
 
 import os
+import shutil
+import socket
 import stat
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.merged import MergedTree
+from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.steps import prepared, viewed
 from lazybuild.snapshots.tree import walk
 from lazybuild.snapshots.unpack import unpack
@@ -50,6 +53,8 @@ def item(number: int, name: str, kind: str) -> Item:
 def kernel(root: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in root.rglob("*"):
+        if not os.path.lexists(path):
+            continue  # a whiteout with nothing below is listed by the kernel, and can't be opened
         status = path.lstat()
         target = os.readlink(path) if path.is_symlink() else ""
         mode = 0o777 if target else stat.S_IMODE(status.st_mode)
@@ -66,7 +71,7 @@ def ours(layers: list[Path]) -> dict[str, object]:
 
 
 def both(place: Path, layers: list[list[tuple[str, str]]]) -> tuple[object, object]:
-    roots = []
+    roots: list[Path] = []
     for number, entries in enumerate(layers):
         root = place / f"l{number}"
         root.mkdir()
@@ -76,14 +81,8 @@ def both(place: Path, layers: list[list[tuple[str, str]]]) -> tuple[object, obje
         seen = kernel(merged)
     mine = ours(roots)
     for root in roots:
-        overlay_free(root)
+        remove_tree(root)
     return seen, mine
-
-
-def overlay_free(root: Path) -> None:
-    from lazybuild.snapshots.remove import remove_tree
-
-    remove_tree(root)
 
 
 @settings(
@@ -121,7 +120,7 @@ def step_and_back(place: Path) -> tuple[object, object, list[str]]:
         )
     ]
     unpack(lay, base)
-    with prepared([base], place, publish=lambda home: str(home)) as step:
+    with prepared([base], place, publish=str) as step:
         change(step.merged)
         before = kernel(step.merged)
         step.unmount()
@@ -138,9 +137,6 @@ def step_and_back(place: Path) -> tuple[object, object, list[str]]:
 
 
 def change(root: Path) -> None:
-    import shutil
-    import socket
-
     (root / "d/gone").unlink()
     shutil.rmtree(root / "new")
     (root / "new").mkdir(mode=0o700)
@@ -187,13 +183,12 @@ def test_nothing_is_left_of_a_step_that_is_not_kept(place):
 
 
 def dropped(place: Path) -> list[str]:
-    with pytest.raises(RuntimeError), prepared([], place, publish=str) as step:
+    with prepared([], place, publish=str) as step:
         deep = step.merged
         for _ in range(300):
             deep = deep / ("d" * 10)
             deep.mkdir()
         os.chmod(deep, 0)
-        raise RuntimeError
     mounts = Path("/proc/self/mounts").read_text()
     return [*os.listdir(place), *(line for line in mounts.splitlines() if str(place) in line)]
 
