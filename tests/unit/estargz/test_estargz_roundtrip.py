@@ -4,56 +4,25 @@ import io
 import tarfile
 
 import pytest
+from support.layers import Bytes, content, file, folder, link, write
 
 from lazybuild.estargz import items, reader, streams, tar
-from lazybuild.estargz.entry import Entry, Item, Kind
-from lazybuild.estargz.writer import Compression, WriterOptions, write_layer
-
-
-class Bytes:
-    def __init__(self, data):
-        self.data = data
-        self.reads = []
-
-    @property
-    def size(self):
-        return len(self.data)
-
-    def read_at(self, offset, length):
-        self.reads.append((offset, length))
-        assert 0 <= offset <= offset + length <= len(self.data)
-        return self.data[offset : offset + length]
-
-
-def file(name, data, **more):
-    return (
-        Item(Entry(name=name, kind=Kind.REG, size=len(data), **more), lambda: io.BytesIO(data))
-        if data
-        else Item(Entry(name=name, kind=Kind.REG, **more))
-    )
-
-
-def write(items, **more):
-    out = io.BytesIO()
-    options = WriterOptions(threads=more.pop("threads", 1), **more.pop("options", {}))
-    written = write_layer(items, out.write, options=options, **more)
-    return out.getvalue(), written
-
+from lazybuild.estargz.writer import Compression, WriterOptions
 
 ITEMS = [
-    Item(Entry(name="etc", kind=Kind.DIR, mode=0o755)),
+    folder("etc"),
     file("etc/a", b"alpha", mtime=5_000_000_000, uid=7),
     file("etc/big", bytes(range(256)) * 50, xattrs={"user.x": b"\0\xff"}),
     file("etc/empty", b""),
-    Item(Entry(name="etc/ln", kind=Kind.SYMLINK, link="../x", mode=0o777)),
-    Item(Entry(name="etc/hard", kind=Kind.HARDLINK, link="etc/a")),
+    link("etc/ln", "../x"),
+    link("etc/hard", "etc/a", hard=True),
     file("z" * 120 + "/" + "y" * 200, b"long"),
 ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Compression if kind.lazy])
 def test_lazy_view_has_every_byte(kind):
-    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    blob, written = write(ITEMS, compression=kind, chunk_size=4096)
     ranges = Bytes(blob)
     found = reader.open_toc(ranges, written.annotations)
     assert len(ranges.reads) == 1
@@ -61,7 +30,7 @@ def test_lazy_view_has_every_byte(kind):
     for item in ITEMS:
         record = toc.lookup(item.entry.name)
         data = reader.read_file(ranges, toc, record).read()
-        assert data == (item.open().read() if item.open else b"")
+        assert data == content(item)
         assert record.size == item.entry.size
 
 
@@ -77,11 +46,11 @@ def test_own_tar_reader_gives_the_items_back():
 
     blob, _ = write(ITEMS)
     seen = {
-        item.entry.name: (item.entry, item.open().read() if item.open else b"")
+        item.entry.name: (item.entry, content(item))
         for item in tar.read(io.BytesIO(gzip.decompress(blob)))
     }
     seen.pop(".no.prefetch.landmark")
-    assert seen == {i.entry.name: (i.entry, i.open().read() if i.open else b"") for i in ITEMS}
+    assert seen == {i.entry.name: (i.entry, content(i)) for i in ITEMS}
 
 
 def test_hot_files_come_first_with_what_they_need():
@@ -101,11 +70,11 @@ def test_same_bytes_for_any_thread_count(hot):
 
 @pytest.mark.parametrize("kind", list(Compression))
 def test_every_format_is_the_same_tar_to_a_plain_unpacker(kind):
-    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    blob, written = write(ITEMS, compression=kind, chunk_size=4096)
     stream = streams.decompress(io.BytesIO(blob))
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         seen = [(m.name, archive.extractfile(m).read() if m.isreg() else b"") for m in archive]
-    expected = [(i.entry.name, i.open().read() if i.open else b"") for i in ITEMS]
+    expected = [(i.entry.name, content(i)) for i in ITEMS]
     assert [item for item in seen if not item[0].startswith(".no.")] == expected
     raw = streams.decompress(io.BytesIO(blob)).read()
     assert written.diff_id == "sha256:" + hashlib.sha256(raw).hexdigest()
@@ -117,10 +86,10 @@ def test_every_format_is_the_same_tar_to_a_plain_unpacker(kind):
 @pytest.mark.parametrize("kind", [kind for kind in Compression if kind.lazy])
 @pytest.mark.parametrize("hot", [(), ("etc/big", "etc/hard")])
 def test_a_rewritten_layer_is_the_layer_written_from_its_items(kind, hot):
-    blob, written = write(ITEMS, options={"compression": kind, "chunk_size": 4096})
+    blob, written = write(ITEMS, compression=kind, chunk_size=4096)
     out = io.BytesIO()
     options = WriterOptions(chunk_size=4096, threads=2)
     again = items.rewrite(Bytes(blob), written.toc, out.write, hot=hot, options=options)
-    direct, expected = write(ITEMS, hot=hot, options={"chunk_size": 4096})
+    direct, expected = write(ITEMS, hot=hot, chunk_size=4096)
     assert out.getvalue() == direct
     assert again.toc_digest == expected.toc_digest
