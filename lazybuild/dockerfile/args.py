@@ -7,7 +7,6 @@ from lazybuild.dockerfile.options import CompileOptions
 from lazybuild.dockerfile.platforms import with_version
 from lazybuild.dockerfile.words import Words, placed
 
-EPOCH = "SOURCE_DATE_EPOCH"
 SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_CONTEXT"
 SCAN_STAGE = "BUILDKIT_SBOM_SCAN_STAGE"
 NOT_IN_STEPS = frozenset({SCAN_CONTEXT, SCAN_STAGE})

@@ -3,6 +3,7 @@
 Only what the target needs is looked up. The one place of the compiler that asks the Resolver.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 from lazybuild.dockerfile import contexts
@@ -25,6 +26,8 @@ from lazybuild.oci import digest as digests
 from lazybuild.oci import reference
 from lazybuild.oci.image import ContainerConfig, ImageConfig
 from lazybuild.oci.reference import Reference
+
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +135,8 @@ class Bases:
             draft.edge = contexts.image(pinned, draft.platform, options)
 
     def _context_layout(self, draft: Draft, named: Named, name: str) -> None:
-        store, at, digest = name.partition("@")
-        if not store or not at:
+        store, _, digest = name.partition("@")
+        if not store or not _DIGEST.fullmatch(digest):
             raise UsageError(f'oci-layout reference "{name}" has no digest')
         if draft.platform is None:
             return

@@ -5,13 +5,15 @@ those stages in order. Knows llb and oci values; touches no file and no network,
 the Resolver it is given. Reference: moby/buildkit frontend/dockerfile.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lazybuild.dockerfile import platforms
-from lazybuild.dockerfile.args import EPOCH, global_scope, predefined
+from lazybuild.dockerfile.args import global_scope, predefined
 from lazybuild.dockerfile.bases import Bases
-from lazybuild.dockerfile.contexts import Contexts
+from lazybuild.dockerfile.contexts import EPOCH, Contexts
 from lazybuild.dockerfile.draft import Draft, Planned
+from lazybuild.dockerfile.epoch import Epochs
 from lazybuild.dockerfile.instructions import Arg, Copy, Run, Workdir
 from lazybuild.dockerfile.lower_config import lower_config, lower_workdir
 from lazybuild.dockerfile.lower_copy import lower_copy
@@ -23,6 +25,7 @@ from lazybuild.dockerfile.setting import Setting
 from lazybuild.dockerfile.stages import Stage, description, split
 from lazybuild.dockerfile.words import Words, placed
 from lazybuild.errors import DockerfileError
+from lazybuild.llb.ops import Platform
 from lazybuild.oci.image import ImageConfig
 
 
@@ -33,6 +36,19 @@ def compile(document: Document, options: CompileOptions, resolver: Resolver) -> 
     except DockerfileError as error:
         error.source = error.source or document.source
         raise
+
+
+def compile_each(
+    document: Document,
+    options: CompileOptions,
+    platforms_: Iterable[Platform],
+    resolver: Resolver,
+) -> tuple[Compiled, ...]:
+    """One result for each platform; the steps say which when there are several."""
+    wanted = tuple(platforms_)
+    several = options.multi_platform or len(wanted) > 1
+    each = (replace(options, platform=one, multi_platform=several) for one in wanted)
+    return tuple(compile(document, given, resolver) for given in each)
 
 
 def targets(document: Document) -> tuple[StageInfo, ...]:
@@ -72,19 +88,32 @@ def _setting(
 ) -> Setting:
     start = predefined(options, options.target or stages[-1].name)
     scope = global_scope(start, arguments, options.build_args, words)
-    epoch = options.epoch if options.epoch is not None else _epoch(scope, options)
-    contexts = Contexts(options)
-    return Setting(options=options, words=words, scope=scope, contexts=contexts, epoch=epoch)
+    epoch = Epochs(stages=stages, scope=scope, words=words, options=options).resolve()
+    settled = _settled(options, epoch)
+    return Setting(
+        options=settled,
+        words=words,
+        scope=_with_epoch(scope, epoch),
+        contexts=Contexts(settled),
+        epoch=epoch,
+    )
 
 
-def _epoch(scope: dict[str, str], options: CompileOptions) -> int | None:
-    text = options.build_args.get(EPOCH, scope.get(EPOCH, ""))
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise DockerfileError(f"invalid {EPOCH}: {text}") from error
+def _settled(options: CompileOptions, epoch: int | None) -> CompileOptions:
+    """Options that build arguments stand for, and the epoch as the number it turned out to be."""
+    given = options.build_args
+    return replace(
+        options,
+        build_args=_with_epoch(given, epoch),
+        hostname=options.hostname or given.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
+        cache_namespace=options.cache_namespace or given.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+    )
+
+
+def _with_epoch(values: Mapping[str, str], epoch: int | None) -> dict[str, str]:
+    """A reset epoch (an empty value) is as good as none."""
+    rest = {name: value for name, value in values.items() if name != EPOCH}
+    return rest if epoch is None or EPOCH not in values else rest | {EPOCH: str(epoch)}
 
 
 def _lower(draft: Draft, setting: Setting) -> None:

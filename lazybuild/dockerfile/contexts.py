@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from lazybuild.dockerfile import paths
 from lazybuild.dockerfile.fileops import FileBuilder
-from lazybuild.dockerfile.giturl import GitUrl, parse_git
+from lazybuild.dockerfile.giturl import GitUrl, parse_git_context
 from lazybuild.dockerfile.options import MAIN_CONTEXT, CompileOptions
 from lazybuild.errors import UsageError
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions, walk
@@ -18,6 +18,7 @@ from lazybuild.llb.ops import CopyAction, Platform, SourceOp
 from lazybuild.oci.digest import Digest
 
 ARCHIVE = "context"
+EPOCH = "SOURCE_DATE_EPOCH"
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
 
@@ -48,9 +49,14 @@ class Contexts:
     def _remote(self, value: str) -> Edge | None:
         if value.startswith("input:"):
             return self._options.inputs[value.removeprefix("input:")].head
-        if url := parse_git(value):
+        if url := parse_git_context(value):
             keep = self._options.build_args.get(KEEP_GIT_DIR, "").lower() in {"1", "true", "t"}
-            url = replace(url, keep_git_dir=url.keep_git_dir or keep)
+            dated = self._options.epoch is not None or EPOCH in self._options.build_args
+            url = replace(
+                url,
+                keep_git_dir=url.keep_git_dir or keep,
+                mtime=url.mtime or ("commit" if dated else ""),
+            )
             return git(url, f"[internal] load git source {value}")
         if value.startswith(("http://", "https://")):
             return unpacked(http(value, ARCHIVE, "[internal] load remote build context"))
@@ -86,14 +92,21 @@ def layout(store: str, digest: Digest, platform: Platform, title: str) -> Edge:
     return Edge(Vertex(op=op, platform=platform, options=VertexOptions(name=title)))
 
 
+def git_source(url: GitUrl) -> SourceOp:
+    return SourceOp(identifier=url.identifier, attrs=tuple(sorted(url.attrs().items())))
+
+
 def git(url: GitUrl, title: str) -> Edge:
-    op = SourceOp(identifier=url.identifier, attrs=tuple(sorted(url.attrs().items())))
-    return Edge(Vertex(op=op, options=VertexOptions(name=title)))
+    return Edge(Vertex(op=git_source(url), options=VertexOptions(name=title)))
+
+
+def http_source(url: str, filename: str, checksum: str = "") -> SourceOp:
+    attrs = {"http.filename": filename} | ({"http.checksum": checksum} if checksum else {})
+    return SourceOp(identifier=url, attrs=tuple(sorted(attrs.items())))
 
 
 def http(url: str, filename: str, title: str, checksum: str = "") -> Edge:
-    attrs = {"http.filename": filename} | ({"http.checksum": checksum} if checksum else {})
-    op = SourceOp(identifier=url, attrs=tuple(sorted(attrs.items())))
+    op = http_source(url, filename, checksum)
     return Edge(Vertex(op=op, options=VertexOptions(name=title)))
 
 

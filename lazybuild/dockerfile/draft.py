@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TypedDict, Unpack
 
-from lazybuild.dockerfile import platforms
+from lazybuild.dockerfile import paths, platforms
 from lazybuild.dockerfile.instructions import Copy, Run, Step, Variable, Workdir
 from lazybuild.dockerfile.options import ResolvedImage
 from lazybuild.dockerfile.stages import Stage
@@ -131,6 +131,8 @@ class Draft:
         names = [pair.partition("=")[0] for pair in self.config.env]
         if "PATH" not in names and not (self.platform and self.platform.os == "windows"):
             self.change(env=(*self.config.env, f"PATH={DEFAULT_PATH}"))
+        if self.config.working_dir:
+            self.change(working_dir=paths.absolute(ROOT, self.config.working_dir))
         for pair in self.config.env:
             name, _, value = pair.partition("=")
             self.set_env(name, value)

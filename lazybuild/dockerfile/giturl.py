@@ -21,6 +21,16 @@ _TEXTS = frozenset({"ref", "tag", "branch", "subdir", "checksum", "commit", "mti
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    scheme: str
+    remote: str
+    host: str
+    path: str
+    query: str = ""
+    fragment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitUrl:
     """What to clone and what to take of it. `remote` is for the git program."""
 
@@ -59,19 +69,19 @@ class GitUrl:
         return f"git://{self.host}{paths.inside(self.path)}{fragment}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    scheme: str
-    remote: str
-    host: str
-    path: str
-    query: str = ""
-    fragment: str = ""
-
-
 def parse_git(text: str) -> GitUrl | None:
     """The git URL that `text` is, or None. Raises ValueError when it is one and is wrong."""
-    parts = _split(text)
+    return _parse(_split(text))
+
+
+def parse_git_context(text: str) -> GitUrl | None:
+    """The same for a build context, which may also be written `github.com/owner/name`."""
+    if text.startswith("github.com/"):
+        return _parse(_of_url(f"https://{text}", suffix=""))
+    return parse_git(text)
+
+
+def _parse(parts: _Parts | None) -> GitUrl | None:
     if parts is None:
         return None
     ref, _, subdir = parts.fragment.partition(":")
@@ -103,12 +113,12 @@ def _split(text: str) -> _Parts | None:
     return _of_url(text)
 
 
-def _of_url(text: str) -> _Parts | None:
+def _of_url(text: str, *, suffix: str = ".git") -> _Parts | None:
     try:
         url = urlsplit(text)
     except ValueError:
         return None
-    if url.scheme in {"http", "https"} and not url.path.endswith(".git"):
+    if url.scheme in {"http", "https"} and not url.path.endswith(suffix):
         return None
     return _Parts(
         scheme=url.scheme,

@@ -1,10 +1,11 @@
 """COPY and ADD: one FileOp with an action for each source, merged on top with --link."""
 
+import re
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from lazybuild.dockerfile import contexts, paths
 from lazybuild.dockerfile.draft import Draft, Planned
+from lazybuild.dockerfile.epoch import filename
 from lazybuild.dockerfile.fileops import FileBuilder, owner, single_file
 from lazybuild.dockerfile.giturl import GitUrl, parse_git
 from lazybuild.dockerfile.instructions import Copy
@@ -15,9 +16,9 @@ from lazybuild.errors import DockerfileError
 from lazybuild.llb.graph import Edge, Vertex
 from lazybuild.llb.ops import CopyAction, MergeOp
 
+_DIGEST = re.compile("sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _FILE_MODE = 0o644
 _URL = ("http://", "https://")
-_UNNAMED = "__unnamed__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,12 @@ def _check(step: Copy, words: _Words) -> None:
         return
     if len(words.sources) != 1:
         raise DockerfileError("checksum can't be specified for multiple sources", span=step.span)
-    if not (words.sources[0].startswith(_URL) or _is_git(words.sources[0])):
+    if _is_git(words.sources[0]):
+        return
+    if not words.sources[0].startswith(_URL):
         raise DockerfileError("checksum requires HTTP(S) or Git sources", span=step.span)
+    if not _DIGEST.fullmatch(words.checksum):
+        raise DockerfileError(f"invalid checksum digest format: {words.checksum}", span=step.span)
 
 
 def _split_parents(source: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -173,9 +178,9 @@ class _Copier:
     def _url(self, builder: FileBuilder, source: str, name: str) -> None:
         if not self.step.add:
             raise DockerfileError("source can't be a URL for COPY", span=self.step.span)
-        filename = urlsplit(source).path.rstrip("/").rpartition("/")[2] or _UNNAMED
-        edge = contexts.http(source, filename, name, self.words.checksum)
-        action = self._action(builder, f"/{filename}")
+        file = filename(source)
+        edge = contexts.http(source, file, name, self.words.checksum)
+        action = self._action(builder, f"/{file}")
         builder.add(replace(action, attempt_unpack=bool(self.step.unpack)), edge)
 
     def _path(self, builder: FileBuilder, source: str) -> None:

@@ -1,13 +1,13 @@
 """What a compilation is given and what it gives back. Values and one Protocol; no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.errors import Span
 from lazybuild.llb.graph import Edge
-from lazybuild.llb.ops import NetworkMode, Platform, Ulimit
+from lazybuild.llb.ops import NetworkMode, Platform, SourceOp, Ulimit
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import ImageConfig
 
@@ -51,7 +51,8 @@ class CompileOptions:
     `contexts` maps NAME or NAME::PLATFORM to a source of the same forms (or docker-image://,
     oci-layout://). `ignored` are the patterns of the main context's ignore file, `ignored_in`
     those of other local contexts by name. `allow` holds entitlements. `epoch` is
-    SOURCE_DATE_EPOCH, when the caller has resolved it.
+    SOURCE_DATE_EPOCH, when the caller has resolved it; `source_time` tells when a git or http
+    source was made (seconds), for a SOURCE_DATE_EPOCH that names a source.
     """
 
     build_platform: Platform
@@ -76,6 +77,7 @@ class CompileOptions:
     ignored_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cache_namespace: str = ""
     allow: frozenset[str] = frozenset()
+    source_time: Callable[[SourceOp], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,8 @@ def split(document: Document) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:
     for node in document.nodes:
         gathering.add(decode(node))
     if not gathering.stages:
-        raise DockerfileError("dockerfile contains no stages to build")
+        span = document.nodes[-1].span if document.nodes else None
+        raise DockerfileError("dockerfile contains no stages to build", span=span)
     stages = tuple(
         Stage(index=index, opening=opening, steps=tuple(steps))
         for index, (opening, steps) in enumerate(gathering.stages)
