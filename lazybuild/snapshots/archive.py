@@ -83,11 +83,14 @@ class _Unpacking:
         entry = item.entry
         content = self._spool.keep(item)
         path = self._place(entry.name)
+        target = self._link_target(entry)
+        if target and target == path:
+            return
         there = self._draft.lookup(path)
         if there is not None and not (there.kind is Kind.DIR and entry.kind is Kind.DIR):
             self._clear(path)
         if entry.kind is Kind.HARDLINK:
-            self._link(path, entry)
+            self._link(path, target, entry)
         else:
             self._draft.put(path, self._node(entry), content)
 
@@ -109,10 +112,14 @@ class _Unpacking:
             raise BuildError("the archive's root is not a directory")
         self._draft.remove(path)
 
-    def _link(self, path: str, entry: Entry) -> None:
-        """A second name; the file it names comes into the layer with it."""
+    def _link_target(self, entry: Entry) -> str:
+        if entry.kind is not Kind.HARDLINK:
+            return ""
         inside = resolve(self._below, entry.link, follow_last=False)
-        target = paths.join(self._target.path, inside)
+        return paths.join(self._target.path, inside)
+
+    def _link(self, path: str, target: str, entry: Entry) -> None:
+        """A second name; the file it names comes into the layer with it."""
         node = self._draft.lookup(target)
         if node is None or node.kind is Kind.DIR:
             raise BuildError(f"archive: hard link {entry.name} to {entry.link}, which is no file")

@@ -15,6 +15,8 @@ from lazybuild.snapshots import paths
 
 MAX_PATTERN = 4096
 _WILD = frozenset("*?[")
+_STAR = "*"
+_DOUBLE = (".*", "(?:.*/)?")
 
 Matched = tuple[bool, ...]
 
@@ -46,6 +48,36 @@ def _glob(pattern: str) -> re.Pattern[str] | None:
 
 def _translate(pattern: str, *, double_star: bool) -> str | None:
     """A regular expression for a pattern, None if it is malformed."""
+    pieces = _pieces(pattern, double_star=double_star)
+    if not all(pieces):
+        return None
+    out: list[str] = []
+    for index, piece in enumerate(pieces):
+        if piece == _STAR and _next_stop(pieces, index + 1) == _STAR:
+            out.append("(?>[^/]*?")  # the first place that fits is as good as any: no way back
+        elif piece == _STAR:
+            out.append("[^/]*")
+        else:
+            out.append(piece)
+        if pieces[index + 1 : index + 2] == [_STAR] and _inside_star(pieces, index):
+            out.append(")")
+    return "".join(out) + r"\Z"
+
+
+def _next_stop(pieces: list[str], start: int) -> str:
+    """The next star or separator from `start` on."""
+    stops = (piece for piece in pieces[start:] if piece in (_STAR, "/") or piece in _DOUBLE)
+    return next(stops, "")
+
+
+def _inside_star(pieces: list[str], index: int) -> bool:
+    """Whether a star opened a group that `pieces[index]`, before the next star, is the end of."""
+    before = (p for p in reversed(pieces[: index + 1]) if p in (_STAR, "/") or p in _DOUBLE)
+    return next(before, "") == _STAR
+
+
+def _pieces(pattern: str, *, double_star: bool) -> list[str]:
+    """An expression for each element, a star as itself; "" for what is malformed."""
     out: list[str] = []
     position = 0
     while position < len(pattern):
@@ -60,21 +92,19 @@ def _translate(pattern: str, *, double_star: bool) -> str | None:
             piece, position = re.escape(pattern[position + 1 : position + 2]), position + 2
         else:
             piece, position = re.escape(char), position + 1
-        if not piece:
-            return None
-        out.append(piece)
-    return "".join(out) + r"\Z"
+        if piece != _STAR or out[-1:] != [_STAR]:
+            out.append(piece)
+    return out
 
 
 def _star(pattern: str, position: int, *, double_star: bool) -> tuple[str, int]:
-    end = position
-    while end < len(pattern) and pattern[end] == "*":
-        end += 1
-    if not double_star or end - position == 1:
-        return "[^/]*", end
+    end = position + 1
+    if not double_star or pattern[end : end + 1] != "*":
+        return _STAR, end
+    end += 1
     if pattern[end : end + 1] == "/":
         end += 1
-    return (".*", end) if end == len(pattern) else ("(?:.*/)?", end)
+    return (_DOUBLE[0], end) if end == len(pattern) else (_DOUBLE[1], end)
 
 
 def _char_class(pattern: str, position: int) -> tuple[str, int]:

@@ -4,6 +4,7 @@ else in a temporary file. An edge. Decompression happens in this process and is 
 
 import io
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class _Entry:
         item = next(tar.read(stream))
         if item.open is None:
             raise IntegrityError("archive changed while it was read")
-        return item.open()
+        return cast("BinaryIO", _Held(item.open(), stream))
 
     def digest(self) -> str:
         return _digest(self)
@@ -95,19 +96,32 @@ class _Plain:
         return _Entry(self._source, header)
 
 
+class _Nameless:
+    """A temporary file without a name; it lives as long as somebody holds this."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115
+        weakref.finalize(self, self.file.close)
+
+    def open(self) -> BinaryIO:
+        self.file.flush()
+        return open(f"/proc/self/fd/{self.file.fileno()}", "rb")
+
+
 class _Spooled:
     """The archive is compressed: its files are written one after another to a nameless file."""
 
-    def __init__(self, stream: BinaryIO, file: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, kept: _Nameless) -> None:
         self.stream = stream
-        self._file = file
+        self._kept = kept
         self._end = 0
 
     def keep(self, item: Item) -> Content | None:
         if item.open is None:
             return None
-        start, self._end = self._end, _drain(item.open(), self._file, self._file)
-        return Part(_Nameless(self._file), start, self._end - start)
+        file = self._kept.file
+        start, self._end = self._end, _drain(item.open(), file, file)
+        return Part(self._kept, start, self._end - start)
 
 
 def _drain(payload: BinaryIO, out: BinaryIO | None, told: BinaryIO) -> int:
@@ -118,17 +132,6 @@ def _drain(payload: BinaryIO, out: BinaryIO | None, told: BinaryIO) -> int:
     return told.tell()
 
 
-@dataclass(frozen=True, slots=True)
-class _Nameless:
-    """A temporary file without a name; it lives as long as somebody holds it."""
-
-    file: BinaryIO
-
-    def open(self) -> BinaryIO:
-        self.file.flush()
-        return open(f"/proc/self/fd/{self.file.fileno()}", "rb")
-
-
 @contextmanager
 def opened(tree: Tree, path: str, *, caps: Caps, spool: Path | None) -> Iterator[Spool]:
     """The archive `path` for one reading; `spool` is the directory for what is unpacked."""
@@ -136,8 +139,7 @@ def opened(tree: Tree, path: str, *, caps: Caps, spool: Path | None) -> Iterator
         if not _compression(packed):
             yield _Plain(FileOf(tree, path), packed)
             return
-        file = tempfile.TemporaryFile(dir=spool)  # noqa: SIM115 - lives on in the parts
-        yield _Spooled(decompress(packed, caps), cast("BinaryIO", file))
+        yield _Spooled(decompress(packed, caps), _Nameless(spool))
 
 
 def probe(tree: Tree, path: str) -> bool:
@@ -169,6 +171,21 @@ def _compression(packed: BinaryIO) -> str:
     head = packed.read(_LONGEST_MAGIC)
     packed.seek(0)
     return kind(head)
+
+
+class _Held(io.RawIOBase):
+    """A payload, and the archive it is read from, which closes with it."""
+
+    def __init__(self, payload: BinaryIO, archive: BinaryIO) -> None:
+        self._payload = payload
+        self._archive = archive
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._payload.read(-1 if size is None else size)
+
+    def close(self) -> None:
+        self._archive.close()
+        super().close()
 
 
 class _Window(io.RawIOBase):
