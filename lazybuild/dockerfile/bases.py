@@ -13,10 +13,11 @@ from lazybuild.dockerfile.giturl import parse_git
 from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.instructions import From, OnBuild, Step
 from lazybuild.dockerfile.named import Named, lookup
-from lazybuild.dockerfile.nodes import Node
+from lazybuild.dockerfile.nodes import Finding, Node
 from lazybuild.dockerfile.options import ResolvedImage, Resolver
 from lazybuild.dockerfile.parse import parse
 from lazybuild.dockerfile.plan import Plan, plan_step, reachable
+from lazybuild.dockerfile.platforms import of_config
 from lazybuild.dockerfile.setting import Setting
 from lazybuild.dockerfile.stages import SCRATCH
 from lazybuild.errors import DockerfileError, LazybuildError, Span, UsageError
@@ -85,9 +86,21 @@ class Bases:
         found = self._resolve(draft, name)
         full = str(name.pinned(found.digest)) if found.digest else str(name)
         if has_files(found.config) and draft.platform is not None:
+            self._check_platform(draft, found.config)
             title = draft.title(f"FROM {full}")
             options = VertexOptions(name=title, command=_text(draft), spans=(draft.span,))
             draft.edge = contexts.image(full, draft.platform, options)
+
+    def _check_platform(self, draft: Draft, config: ImageConfig) -> None:
+        wanted = draft.platform
+        if wanted is None or (wanted.os, wanted.architecture) == (config.os, config.architecture):
+            return
+        message = (
+            f'Base image {draft.base_name} was pulled with platform "{of_config(config)}",'
+            f' expected "{wanted}" for current build'
+        )
+        finding = Finding(rule="InvalidBaseImagePlatform", message=message, span=draft.span)
+        self.setting.findings.append(finding)
 
     def _resolve(self, draft: Draft, name: Reference) -> ResolvedImage:
         options = self.setting.options

@@ -78,7 +78,7 @@ def _compile(document: Document, options: CompileOptions, resolver: Resolver) ->
         base_history=target.base_history,
         base=target.resolved,
         locals=used,
-        warnings=document.warnings,
+        warnings=(*document.warnings, *setting.findings),
         epoch=setting.epoch,
     )
 

@@ -19,7 +19,6 @@ from lazybuild.dockerfile.instructions import (
     Label,
     Maintainer,
     OnBuild,
-    Pair,
     Shell,
     StopSignal,
     User,
@@ -96,7 +95,7 @@ def with_shell(draft: Draft, command: Command) -> tuple[str, ...]:
 
 def lower_workdir(draft: Draft, planned: Planned, step: Workdir, setting: Setting) -> None:
     """Change the directory and, unless it is the root, make it in a layer of its own."""
-    path = paths.absolute(draft.config.working_dir, setting.words.expand(step.path, draft.env))
+    path = paths.absolute(draft.config.working_dir, setting.expand(draft, step, step.path))
     draft.change(working_dir=path)
     if path != paths.ROOT:
         builder = FileBuilder(draft.edge)
@@ -117,7 +116,7 @@ def lower_workdir(draft: Draft, planned: Planned, step: Workdir, setting: Settin
 def _arg(draft: Draft, step: Arg, setting: Setting) -> None:
     shown: list[str] = []
     for item in step.items:
-        value = _arg_value(draft, item, setting)
+        value = _arg_value(draft, step, item, setting)
         if value is not None and item.name not in NOT_IN_STEPS:
             draft.set_env(item.name, value)
         draft.args.append(Variable(name=item.name, default=value))
@@ -125,22 +124,24 @@ def _arg(draft: Draft, step: Arg, setting: Setting) -> None:
     draft.record("ARG " + " ".join(shown))
 
 
-def _arg_value(draft: Draft, item: Variable, setting: Setting) -> str | None:
+def _arg_value(draft: Draft, step: Arg, item: Variable, setting: Setting) -> str | None:
     """`--build-arg`, else the default given here, else the global value, else unset."""
     if item.name in setting.options.build_args:
         return setting.options.build_args[item.name]
     if item.default is not None:
-        return setting.words.expand(item.default, draft.env)
+        return setting.expand(draft, step, item.default)
     return setting.scope.get(item.name)
 
 
-def _expanded(draft: Draft, pairs: tuple[Pair, ...], setting: Setting) -> list[tuple[str, str]]:
-    expand, env = setting.words.expand, draft.env
-    return [(expand(pair.name, env), expand(pair.value, env)) for pair in pairs]
+def _expanded(draft: Draft, step: Env | Label, setting: Setting) -> list[tuple[str, str]]:
+    def expand(text: str) -> str:
+        return setting.expand(draft, step, text)
+
+    return [(expand(pair.name), expand(pair.value)) for pair in step.pairs]
 
 
 def _env(draft: Draft, step: Env, setting: Setting) -> None:
-    pairs = _expanded(draft, step.pairs, setting)
+    pairs = _expanded(draft, step, setting)
     for name, value in pairs:
         draft.set_env(name, value)
         draft.export_env(name, value)
@@ -148,13 +149,13 @@ def _env(draft: Draft, step: Env, setting: Setting) -> None:
 
 
 def _label(draft: Draft, step: Label, setting: Setting) -> None:
-    pairs = _expanded(draft, step.pairs, setting)
+    pairs = _expanded(draft, step, setting)
     draft.change(labels={**draft.config.labels, **dict(pairs)})
     draft.record("LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
 
 
 def _user(draft: Draft, step: User, setting: Setting) -> None:
-    user = setting.words.expand(step.user, draft.env)
+    user = setting.expand(draft, step, step.user)
     draft.change(user=user)
     draft.record(f"USER {user}")
 
@@ -187,7 +188,7 @@ def _expose(draft: Draft, step: Expose, setting: Setting) -> None:
 
 
 def _volume(draft: Draft, step: Volume, setting: Setting) -> None:
-    found = [setting.words.expand(path, draft.env) for path in step.paths]
+    found = [setting.expand(draft, step, path) for path in step.paths]
     if "" in found:
         raise DockerfileError("VOLUME specified can not be an empty string", span=step.span)
     draft.change(volumes=tuple(sorted({*draft.config.volumes, *found})))
@@ -195,7 +196,7 @@ def _volume(draft: Draft, step: Volume, setting: Setting) -> None:
 
 
 def _stop_signal(draft: Draft, step: StopSignal, setting: Setting) -> None:
-    signal = setting.words.expand(step.signal, draft.env)
+    signal = setting.expand(draft, step, step.signal)
     if not signals.known(signal):
         raise DockerfileError(f"Invalid signal: {signal}", span=step.span)
     draft.change(stop_signal=signal)

@@ -49,7 +49,7 @@ def lower_copy(draft: Draft, planned: Planned, step: Copy, setting: Setting) -> 
 
 def _expand(draft: Draft, step: Copy, setting: Setting) -> _Words:
     def expand(text: str) -> str:
-        return setting.words.expand(text, draft.env)
+        return setting.expand(draft, step, text)
 
     return _Words(
         chown=expand(step.chown),
@@ -214,6 +214,6 @@ class _Copier:
     def _inline(self, builder: FileBuilder, heredoc: Heredoc) -> None:
         text = heredoc.content
         if heredoc.expand:
-            text = self.setting.words.body(text, self.draft.env)
+            text = self.setting.expand_body(self.draft, self.step, text)
         edge = single_file(heredoc.name, text.encode("utf-8", "surrogateescape"), _FILE_MODE)
         builder.add(self._action(builder, f"/{heredoc.name}"), edge)

@@ -130,7 +130,7 @@ def _summary(heredoc: Heredoc) -> str:
 def _mount_all(draft: Draft, planned: Planned, run: Run, step: _Step, setting: Setting) -> None:
     options = setting.options
     for index, flag in enumerate(run.mounts):
-        mount = read_mount(flag, lambda text: setting.words.expand(text, draft.env))
+        mount = read_mount(flag, lambda text: setting.expand(draft, run, text))
         source = planned.sources[index] if index < len(planned.sources) else None
         match mount.type:
             case MountType.SECRET:

@@ -98,7 +98,8 @@ class Compiled:
 
     `config` holds the history, without times; `base_history` says how much of it came with the
     base image. `locals` maps each local source to the paths that are used of it; an empty tuple
-    means all of it.
+    means all of it. `warnings` are the parser's findings and those that need an environment or a
+    base image to be seen (UndefinedVar, InvalidBaseImagePlatform).
     """
 
     head: Edge | None

@@ -46,9 +46,9 @@ class Words:
         return _capital(self._or_as_is(text, env, self._shown))
 
     @staticmethod
-    def body(text: str, env: Mapping[str, str]) -> str:
+    def process_body(text: str, env: Mapping[str, str]) -> Expansion:
         """A heredoc's body: quotes mean nothing in it and the escape is always a backslash."""
-        return process(text, env, Rules(quotes=False)).text
+        return process(text, env, Rules(quotes=False))
 
     @staticmethod
     def _or_as_is(text: str, env: Mapping[str, str], rules: Rules) -> str:

@@ -284,3 +284,31 @@ def test_epoch_of_a_source_needs_someone_who_knows():
             build_args={"SOURCE_DATE_EPOCH": "context"},
             context="https://x.org/a.git",
         )
+
+
+def findings(text, **options):
+    return [(f.rule, f.message, f.span.line) for f in compiled(text, **options).warnings]
+
+
+def test_undefined_variables_are_noted():
+    text = "FROM debian\nARG VERSION UNSET\nENV A=$VERSOIN\nCOPY $UNSET$B /\nRUN echo $C\n"
+    usage = "Usage of undefined variable"
+    assert findings(text, build_args={"VERSION": "1"}) == [
+        ("UndefinedVar", f"{usage} '$VERSOIN' (did you mean $VERSION?)", 3),
+        ("UndefinedVar", f"{usage} '$B'", 4),
+    ]
+
+
+def test_heredoc_bodies_are_looked_at_too():
+    assert [line for _, _, line in findings("FROM debian\nCOPY <<E /a\n$X\nE\n")] == [2]
+    assert findings("FROM debian\nCOPY <<'E' /a\n$X\nE\n") == []
+
+
+def test_a_foreign_base_image_is_noted():
+    images = Images(debian=image(architecture="arm64"))
+    [found] = compiled("FROM debian\n", images).warnings
+    assert found.rule == "InvalidBaseImagePlatform"
+    assert found.message == (
+        'Base image debian was pulled with platform "linux/arm64", expected "linux/amd64" for'
+        " current build"
+    )
