@@ -21,7 +21,7 @@ from lazybuild.registry.credentials import Credential, CredentialSource
 from lazybuild.registry.redact import shown
 
 _PARAMETER: Final = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))\s*,?')
-_SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+|$)")
+_SCHEME: Final = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?:\s+|,|$)")
 _CHALLENGE_LIMIT: Final = 8192
 _TOKEN: Final = re.compile(r"[!-~]{1,65536}")
 _DEFAULT_LIFE: Final = 60.0

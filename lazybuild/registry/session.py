@@ -131,25 +131,23 @@ class Session:
         """One attempt: with renewed tickets and redirects, without retries. Raises Trouble."""
         url = request.url or self.url(request)
         renewed = hops = 0
-        ticket = self._ticket(request, url)
+        own = self._own(request, url)
+        ticket = self._ticket(request) if own else ""
         while True:
             try:
-                answer = self._exchange(request, url, ticket)
+                answer = self._exchange(request, url, ticket, own=own)
             except Trouble:
                 if request.url or hops or not self._schemes.advance(request.endpoint):
                     raise
                 url = self.url(request)
                 continue
-            if (
-                answer.status == UNAUTHORIZED
-                and self._own(request, url)
-                and renewed < _MOST_RENEWALS
-            ):
+            if answer.status == UNAUTHORIZED and own and renewed < _MOST_RENEWALS:
                 ticket = self._renew(request, answer, ticket)
                 renewed += 1
             elif answer.status in _REDIRECTS and request.method in {"GET", "HEAD"}:
                 url = _next(url, answer, hops)
-                ticket = ticket if self._own(request, url) else ""
+                # Once elsewhere, always elsewhere: no strange host chooses what the ticket opens.
+                own = own and self._own(request, url)
                 hops += 1
             else:
                 return Reply(answer=passed(answer), url=url)
@@ -189,8 +187,7 @@ class Session:
             )
         return Trouble(Kind.REFUSED, said)
 
-    def _exchange(self, request: Request, url: str, ticket: str) -> Answer:
-        own = self._own(request, url)
+    def _exchange(self, request: Request, url: str, ticket: str, *, own: bool) -> Answer:
         headers = {**request.headers}
         if own:
             headers |= dict(request.endpoint.headers) | (
@@ -214,9 +211,9 @@ class Session:
     def _confirm(self, endpoint: Endpoint, answer: Answer) -> None:
         """The scheme is right unless a TLS server answers plain HTTP with its usual 400."""
         if answer.status == 400 and self._schemes.open(endpoint):  # noqa: PLR2004
-            with answer:
-                if "HTTPS" in answer.read(_COMPLAINT).decode(errors="replace"):
-                    raise Trouble(Kind.REFUSED, "400: it speaks only TLS on this port")
+            if "HTTPS" in answer.peek(_COMPLAINT).decode(errors="replace"):
+                answer.close()
+                raise Trouble(Kind.REFUSED, "400: it speaks only TLS on this port")
         self._schemes.confirm(endpoint)
 
     def _own(self, request: Request, url: str) -> bool:
@@ -232,9 +229,7 @@ class Session:
             repository=endpoint.repository,
         )
 
-    def _ticket(self, request: Request, url: str) -> str:
-        if not self._own(request, url):
-            return ""
+    def _ticket(self, request: Request) -> str:
         with _wording():
             return self._auth.header(self._who(request), request.scopes)
 

@@ -78,6 +78,7 @@ class Answer:
         self._stall = stall
         self.status = response.status
         self.received = 0
+        self._held = b""
 
     def header(self, name: str) -> str:
         return self._response.headers.get(name, "")
@@ -95,6 +96,11 @@ class Answer:
         """The body; at most `limit` bytes are asked for. Raises Trouble when it ends early."""
         with _worded():
             yield from self._blocks(limit)
+
+    def peek(self, limit: int) -> bytes:
+        """The beginning of the body, which stays to be read."""
+        self._held = b"".join(self.blocks(limit))
+        return self._held
 
     def read(self, limit: int) -> bytes:
         """The whole body, or Trouble if it is longer than `limit`."""
@@ -126,6 +132,9 @@ class Answer:
         self.close()
 
     def _blocks(self, limit: int | None) -> Iterator[bytes]:
+        if self._held:
+            held, self._held = self._held, b""
+            yield held
         speed = _Speed(self._stall)
         while limit is None or self.received < limit:
             most = BLOCK if limit is None else min(BLOCK, limit - self.received)

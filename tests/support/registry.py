@@ -53,10 +53,11 @@ class LocalRegistry:
         self.mount = mount
         self.location_base = location_base
         self.script = Script()
-        self.log: list[Exchange] = []
+        self._log: list[Exchange] = []
+        self._active = 0
+        self._settled = threading.Condition()
         self.ending = threading.Event()
         self._pace = _Pace(rate)
-        self._lock = threading.Lock()
         self._server = _Server(self, certificate)
         self.scheme = "https" if certificate else "http"
         self._thread = threading.Thread(
@@ -94,13 +95,24 @@ class LocalRegistry:
 
     def requests(self, method: str = "", part: str = "") -> list[Exchange]:
         """The log, only with this method and this part of the path."""
-        with self._lock:
-            log = list(self.log)
-        return [x for x in log if (not method or x.method == method) and part in x.path]
+        return [x for x in self.log if (not method or x.method == method) and part in x.path]
+
+    @property
+    def log(self) -> list[Exchange]:
+        """All requests so far; waits a moment for handlers that are still at their last word."""
+        with self._settled:
+            self._settled.wait_for(lambda: not self._active, timeout=0.5)
+            return list(self._log)
+
+    def enter(self) -> None:
+        with self._settled:
+            self._active += 1
 
     def note(self, exchange: Exchange) -> None:
-        with self._lock:
-            self.log.append(exchange)
+        with self._settled:
+            self._active -= 1
+            self._log.append(exchange)
+            self._settled.notify_all()
 
     def pace(self, count: int) -> None:
         self._pace.wait(count)
@@ -197,6 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         registry = self.server.registry
         self._received = self._sent = self._status = 0
+        registry.enter()
         fault = registry.script.take(self.command, self.path)
         registry.ending.wait(registry.latency + fault.delay)
         try:
