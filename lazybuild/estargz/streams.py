@@ -4,7 +4,6 @@ For layers fetched whole and for archives of ADD. One thread for one stream.
 """
 
 import bz2
-import gzip
 import io
 import lzma
 from dataclasses import dataclass
@@ -30,11 +29,14 @@ class Caps:
 
 
 _DEFAULT_CAPS = Caps()
-_BROKEN: tuple[type[Exception], ...] = (*codec.STREAM_ERRORS, lzma.LZMAError, gzip.BadGzipFile)
+_BROKEN: tuple[type[Exception], ...] = (*codec.STREAM_ERRORS, lzma.LZMAError)
 
 
 def decompress(stream: BinaryIO, caps: Caps = _DEFAULT_CAPS) -> BinaryIO:
-    """A stream of the content. Broken data and bombs raise IntegrityError when they are read."""
+    """A stream of the content. Broken data and bombs raise IntegrityError when they are read.
+
+    A zstd stream that is cut short just ends; what reads the content (a tar, a digest) notices.
+    """
     source = _Counted(stream)
     return _Capped(_unpacked(source, source.peek_head()), source, caps)
 
@@ -115,6 +117,10 @@ class _Capped(io.BufferedIOBase, BinaryIO):
         try:
             data = self._inner.read(size)
         except _BROKEN as error:
+            raise IntegrityError(f"broken compressed data: {error}") from error
+        except OSError as error:
+            if error.errno is not None:  # the source's; those of bz2 and gzip have none
+                raise
             raise IntegrityError(f"broken compressed data: {error}") from error
         self._count += len(data)
         self._check()

@@ -125,3 +125,13 @@ def test_the_toc_stays_out_of_what_plain_tools_unpack():
     blob, _ = write([file("a", b"x")])
     raw = streams.decompress(io.BytesIO(blob)).read()
     assert raw.index(bytes(1024)) < raw.index(b"stargz.index.json")
+
+
+def test_owner_names_that_go_gives_once_are_filled_in():
+    entries = [
+        {"name": "a/", "type": "dir", "uid": 5, "userName": "five", "gid": 6, "groupName": "six"},
+        {"name": "b/", "type": "dir", "uid": 5, "gid": 7},
+    ]
+    toc = reader.open_toc(Bytes(blob_with_toc(raw_toc(entries)))).trust()
+    found = [item.entry for item in items.layer_items(Bytes(b""), toc)]
+    assert [(e.uname, e.gname) for e in found] == [("five", "six"), ("five", "")]

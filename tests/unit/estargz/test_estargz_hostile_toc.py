@@ -220,8 +220,8 @@ def test_a_toc_that_says_it_is_huge(monkeypatch):
     big = raw_toc([{"name": "x" * 100, "type": "dir"}] * 100)
     with pytest.raises(IntegrityError):
         reader.open_toc(Bytes(blob_with_toc(big)))
+    blob = Bytes(bytes(3000) + footer.zstd_chunked(8, 10, 1 << 40))
     with pytest.raises(IntegrityError, match="too large"):
-        blob = Bytes(bytes(3000) + footer.zstd_chunked(8, 10, 1 << 40))
         reader.open_toc(blob)
 
 
@@ -297,7 +297,7 @@ def test_unknown_keys_are_passed_over():
     assert opened(raw_toc([entry], more=1)).paths == ("a",)
 
 
-def test_a_million_entries_cost_seconds_not_minutes():
+def test_a_hundred_thousand_entries_are_checked_in_seconds():
     entries = [{"name": f"d/{n}", "type": "symlink", "linkName": "x"} for n in range(100_000)]
     assert len(opened(raw_toc(entries)).entries) == 100_000
 
