@@ -1,0 +1,49 @@
+"""Listens to a build on its way to the view, and counts what the statistics want."""
+
+import threading
+
+from lazybuild.events import Event, Sink, VertexDone, VertexStarted
+from lazybuild.request import StepStats
+
+INTERNAL = "[internal]"
+
+
+class Collector:
+    """A sink that passes everything on."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._started: dict[str, float] = {}
+        self._steps: list[StepStats] = []
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, VertexStarted):
+                self._started[event.vertex] = event.time
+            elif isinstance(event, VertexDone) and not event.name.startswith(INTERNAL):
+                self._steps.append(self._step(event))
+        self._sink(event)
+
+    def steps(self) -> tuple[StepStats, ...]:
+        with self._lock:
+            return tuple(self._steps)
+
+    def _step(self, event: VertexDone) -> StepStats:
+        seconds = event.time - self._started.get(event.vertex, event.time)
+        return StepStats(name=event.name, cached=event.cached, seconds=round(seconds, 3))
+
+
+class task:  # noqa: N801 - reads as a statement
+    """Work of the builder itself that is shown as a step: `with task(sink, "[internal] ..."):`."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._sink(VertexStarted(vertex=self._name, name=self._name))
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        text = str(error) if error is not None else ""
+        self._sink(VertexDone(vertex=self._name, name=self._name, error=text))

@@ -1,0 +1,108 @@
+"""Reads what a build starts from: the Dockerfile, the ignore files, the contexts by name."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lazybuild.dockerfile.ignore import read_patterns
+from lazybuild.dockerfile.nodes import Document
+from lazybuild.dockerfile.parse import parse
+from lazybuild.errors import UsageError
+from lazybuild.request import BuildRequest
+
+MAIN = "context"
+DEFAULT_NAMES = ("Dockerfile", "dockerfile")
+MAX_DOCKERFILE = 16 << 20
+MAX_IGNORE = 1 << 20
+URL_MARKS = ("://", "git@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """`context` is a context as the compiler names it; `directories` the local ones by name."""
+
+    document: Document
+    context: str
+    contexts: Mapping[str, str]
+    directories: Mapping[str, Path]
+    ignored: tuple[str, ...]
+    ignored_in: Mapping[str, tuple[str, ...]]
+
+
+def read(request: BuildRequest) -> Inputs:
+    root = _context_directory(request.context)
+    path, data = _dockerfile(request, root)
+    named = {name: value for name, value in request.build_contexts.items() if _is_local(value)}
+    places = {name: _directory(value, f"--build-context {name}") for name, value in named.items()}
+    others = {
+        name: value for name, value in request.build_contexts.items() if name not in places
+    }
+    return Inputs(
+        document=parse(data, path),
+        context=f"local:{MAIN}",
+        contexts={**others, **{name: f"local:{name}" for name in places}},
+        directories={MAIN: root, **places},
+        ignored=_ignored(root, path if path != "-" else ""),
+        ignored_in={name: _ignored(place, "") for name, place in places.items()},
+    )
+
+
+def _is_local(value: str) -> bool:
+    return not any(mark in value for mark in URL_MARKS)
+
+
+def _context_directory(context: str) -> Path:
+    return _directory(context, "context")
+
+
+def _directory(name: str, what: str) -> Path:
+    path = Path(name).absolute()
+    if not path.is_dir():
+        raise UsageError(f"{what}: {name} is not a directory")
+    return path
+
+
+def _dockerfile(request: BuildRequest, root: Path) -> tuple[str, bytes]:
+    """The name to show and the bytes."""
+    if request.dockerfile == "-":
+        return "-", request.stdin
+    if request.dockerfile:
+        return request.dockerfile, read_regular(_given(request.dockerfile, root), MAX_DOCKERFILE)
+    for name in DEFAULT_NAMES:
+        if (root / name).exists():
+            return name, read_regular(root / name, MAX_DOCKERFILE)
+    raise UsageError(f"there is no Dockerfile in {root}", hint="name one with -f")
+
+
+def _given(name: str, root: Path) -> Path:
+    """As docker does: relative to the working directory, else to the context."""
+    path = Path(name)
+    return path if path.exists() or path.is_absolute() else root / name
+
+
+def _ignored(root: Path, dockerfile: str) -> tuple[str, ...]:
+    """The patterns of NAME.dockerignore beside the Dockerfile, else of .dockerignore."""
+    own = Path(f"{_given(dockerfile, root)}.dockerignore") if dockerfile else None
+    if own is not None and not own.is_absolute() and not own.exists():
+        own = root / f"{dockerfile}.dockerignore"
+    for path in (own, root / ".dockerignore"):
+        if path is not None and path.exists():
+            return tuple(read_patterns(read_regular(path, MAX_IGNORE), str(path)))
+    return ()
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a file that is neither a FIFO nor a device nor larger than `limit`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise UsageError(f"{path} is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise UsageError(f"{path} is larger than {limit >> 20} MiB")
+    return data

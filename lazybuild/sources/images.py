@@ -1,0 +1,149 @@
+"""Images as sources: from a reference to manifest, config and layers, without fetching a layer.
+
+The store is asked first, unless a pull is wanted; then the registry. What was found by name is
+remembered, so that the next build needs no network. Knows no solver and no Dockerfile.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lazybuild.errors import BuildError, IntegrityError, UsageError
+from lazybuild.oci import codec, platform
+from lazybuild.oci import descriptor as media
+from lazybuild.oci import digest as digests
+from lazybuild.oci.descriptor import Descriptor
+from lazybuild.oci.digest import Digest
+from lazybuild.oci.image import ImageConfig, Index, Manifest
+from lazybuild.oci.platform import Platform
+from lazybuild.oci.reference import Reference
+from lazybuild.registry.client import Registry
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.store import Layer, Store
+
+MEMO = "resolved"
+CONFIG_LIMIT = 4 << 20
+MAX_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image for one platform. `reference` has the digest of the manifest."""
+
+    reference: Reference
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+class Images:
+    """`pull` asks the registry even for what the store knows. `registry` opens it when needed."""
+
+    def __init__(self, store: Store, registry: Callable[[], Registry], *, pull: bool) -> None:
+        self._store = store
+        self._registry = registry
+        self._pull = pull
+
+    def find(self, ref: Reference, want: Platform) -> Image:
+        """The image that a reference names for a platform."""
+        digest = self._known(ref, want)
+        if digest is None:
+            digest = self._ask(ref, want)
+            self._store.meta.memo_put(MEMO, f"{ref} {want}", digest)
+        return self.load(replace(ref, digest=digest))
+
+    def has(self, ref: Reference, want: Platform) -> bool:
+        """Whether `find` would need no network for the manifest."""
+        return self._known(ref, want) is not None
+
+    def load(self, ref: Reference) -> Image:
+        """The image of a manifest that is known by digest."""
+        if ref.digest is None:
+            raise UsageError(f"{ref}: no digest")
+        data = self._document(ref.name, ref.digest)
+        manifest = codec.parse_document(data)
+        if isinstance(manifest, Index):
+            raise IntegrityError(f"{ref}: an index where a manifest should be")
+        config = codec.parse_config(self._config(ref.name, manifest.config))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise IntegrityError(
+                f"{ref}: {len(manifest.layers)} layers, but {len(config.diff_ids)} diff IDs"
+            )
+        descriptor = Descriptor(media_type=manifest.media_type, digest=ref.digest, size=len(data))
+        return Image(reference=ref, descriptor=descriptor, manifest=manifest, config=config)
+
+    def snapshot(self, image: Image) -> Snapshot:
+        """The layers of an image, known to the store from now on; none is fetched."""
+        pairs = zip(image.manifest.layers, image.config.diff_ids, strict=True)
+        return Snapshot(
+            tuple(
+                self._layer(image.reference.name, descriptor, digests.DiffID(diff_id))
+                for descriptor, diff_id in pairs
+            )
+        )
+
+    def _layer(self, name: str, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
+        known = self._store.meta.layer_by_digest(descriptor.digest)
+        if known is None:
+            known = Layer(
+                id=digests.hex_part(descriptor.digest),
+                descriptor=descriptor,
+                diff_id=diff_id,
+                toc_digest=descriptor.annotations.get(media.TOC_DIGEST),
+                ordered=True,
+            )
+        if known.diff_id not in (None, diff_id):
+            raise IntegrityError(f"{descriptor.digest}: two diff IDs, {known.diff_id}, {diff_id}")
+        if name not in known.origins:
+            known = replace(known, origins=(*known.origins, name))
+            self._store.meta.put_layer(known)
+        return known.id
+
+    # --- manifests -------------------------------------------------------------------------------
+
+    def _known(self, ref: Reference, want: Platform) -> Digest | None:
+        if self._pull:
+            return None
+        found = self._store.meta.memo_get(MEMO, f"{ref} {want}")
+        if found and self._store.blobs.has(digests.parse(found)):
+            return digests.parse(found)
+        tagged = self._store.meta.image(str(ref))
+        return self._select(ref, tagged, want, 0) if tagged else None
+
+    def _ask(self, ref: Reference, want: Platform) -> Digest:
+        found = self._registry().document(ref)
+        self._store.blobs.put(found.data)
+        return self._select(ref, found.descriptor, want, 0)
+
+    def _select(self, ref: Reference, found: Descriptor, want: Platform, depth: int) -> Digest:
+        """From an index to the manifest for the platform."""
+        document = codec.parse_document(self._document(ref.name, found.digest))
+        if isinstance(document, Manifest):
+            return found.digest
+        chosen = platform.choose(document.manifests, want)
+        if chosen is None or depth >= MAX_DEPTH:
+            raise BuildError(
+                f"{ref.familiar}: no image for {want}", hint=f"it has {platforms_of(document)}"
+            )
+        return self._select(ref, chosen, want, depth + 1)
+
+    def _document(self, name: str, digest: Digest) -> bytes:
+        if not self._store.blobs.has(digest):
+            data, _ = self._registry().manifest(name, digest)
+            self._store.blobs.put(data)
+        with self._store.blobs.open(digest) as file:
+            return file.read()
+
+    def _config(self, name: str, descriptor: Descriptor) -> bytes:
+        if descriptor.size > CONFIG_LIMIT:
+            raise IntegrityError(f"{descriptor.digest}: an image config of {descriptor.size} bytes")
+        if not self._store.blobs.has(descriptor.digest):
+            with self._store.blobs.ingest() as ingest:
+                self._registry().fetch_blob(name, descriptor, ingest.write)
+                ingest.commit(descriptor.digest)
+        with self._store.blobs.open(descriptor.digest) as file:
+            return file.read()
+
+
+def platforms_of(index: Index) -> str:
+    found = [str(platform.from_json(item.platform or {})) for item in index.manifests]
+    return ", ".join(name for name in found if name != "unknown/unknown") or "nothing"

@@ -1,0 +1,95 @@
+"""Cache mounts: directories that outlive builds, by hashed id, with the three ways of sharing.
+
+Sources: docs of `RUN --mount=type=cache`; BuildKit's solver/llbsolver/mounts. `shared` lets all
+in at once, `locked` waits for its turn, `private` takes another directory when one is busy.
+"""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from lazybuild.errors import BuildError
+from lazybuild.estargz.entry import Item
+from lazybuild.executor.spec import BindMount
+from lazybuild.llb.ops import Mount, Sharing
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.tree import Tree, entry_of, resolve, walk
+from lazybuild.snapshots.unpack import unpack
+from lazybuild.solver.once import StoppedError
+from lazybuild.worker.services import Result, Services
+
+WAIT = 0.1
+
+
+def mount(
+    services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result]
+) -> BindMount:
+    """The directory of the cache, held as `mount.sharing` says until the stack ends."""
+    home = services.store.root / "cache-mounts"
+    home.mkdir(mode=0o700, exist_ok=True)
+    name = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
+    place = _take(services, stack, home, name, mount.sharing)
+    _fill(services, place, mount, inputs)
+    return BindMount(source=place, dest=mount.dest, readonly=mount.readonly)
+
+
+def _take(services: Services, stack: ExitStack, home: Path, name: str, sharing: Sharing) -> Path:
+    number = 0
+    while True:
+        place = home / (f"{name}.{number}" if number else name)
+        mode = fcntl.LOCK_SH if sharing is Sharing.SHARED else fcntl.LOCK_EX
+        if _lock(stack, place, mode):
+            return place
+        if sharing is Sharing.PRIVATE:
+            number += 1
+            continue
+        if services.stop.wait(WAIT):
+            raise StoppedError("waiting for a cache mount")
+
+
+def _lock(stack: ExitStack, place: Path, mode: int) -> bool:
+    """Locks die with their process, so a killed build leaves none."""
+    fd = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return False
+    stack.callback(os.close, fd)
+    return True
+
+
+def _fill(services: Services, place: Path, mount: Mount, inputs: Sequence[Result]) -> None:
+    """Make a new cache: empty, or with what its `from` holds. It appears when it is complete."""
+    if place.exists():
+        return
+    draft = place.with_name(f".{place.name}.{os.getpid()}.{time.monotonic_ns()}")
+    draft.mkdir(mode=0o755)
+    if mount.input >= 0:
+        tree = _tree(services, inputs[mount.input])
+        _copy(tree, resolve(tree, mount.selector), draft)
+    try:
+        draft.rename(place)
+    except OSError as error:
+        if not place.exists():
+            raise BuildError(f"cache mount {mount.dest}: {error.strerror}") from error
+
+
+def _tree(services: Services, result: Result) -> Tree:
+    return result if isinstance(result, HostTree) else services.snapshots.tree(result)
+
+
+def _copy(tree: Tree, top: str, place: Path) -> None:
+    def items() -> "list[Item]":
+        found = []
+        for path, node in walk(tree, top):
+            name = path[len(top) :].strip("/")
+            opener = (lambda path=path: tree.open(path)) if node.size else None
+            found.append(Item(entry_of(name, node), opener))
+        return found
+
+    unpack(items(), place)

@@ -1,0 +1,99 @@
+"""ExecOp: mounts the snapshot, runs the command in a sandbox over it, keeps what it wrote."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from lazybuild.errors import BuildError, StepFailedError
+from lazybuild.events import VertexLog
+from lazybuild.executor.run import Exit
+from lazybuild.executor.run import run as run_sandboxed
+from lazybuild.executor.spec import HOSTNAME, SHM_SIZE, Limit, StepSpec
+from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import ExecOp, Meta, Mount, MountType
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.solver.once import StoppedError
+from lazybuild.worker import mounts, secrets
+from lazybuild.worker.services import NamespaceNeededError, Result, Services
+
+SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
+
+
+def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
+    """The root with one layer more: what the command wrote."""
+    if not services.inside:
+        raise NamespaceNeededError(vertex.name)
+    base = _root(vertex, op, inputs)
+    with ExitStack() as stack:
+        step = stack.enter_context(services.snapshots.mount(base))
+        spec = StepSpec(
+            argv=op.meta.args,
+            rootfs=step.merged,
+            env=environment(op) | secrets.environment(services, op),
+            cwd=op.meta.cwd,
+            user=op.meta.user,
+            mounts=tuple(mounts.realise(services, stack, op, inputs)),
+            network=op.network,
+            security=op.security,
+            hostname=op.meta.hostname or HOSTNAME,
+            extra_hosts=op.meta.extra_hosts,
+            ulimits=tuple(
+                Limit(name=it.name, soft=it.soft, hard=it.hard) for it in op.meta.ulimits
+            ),
+            shm_size=shm_size(op),
+        )
+        with services.tracer.watch(vertex, base, step.merged):
+            ended = run_sandboxed(spec, _listener(services, vertex), services.stop)
+        _judge(services, op.meta, ended)
+        return base.over(step.commit())
+
+
+def _root(vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
+    root = next((mount for mount in op.mounts if mount.dest == "/"), None)
+    if root is None:
+        raise BuildError(f"{vertex.name}: the step has no root file system")
+    base = Snapshot() if root.input < 0 else inputs[root.input]
+    if isinstance(base, HostTree):
+        raise BuildError(f"{vertex.name}: a directory of the client can't be a root file system")
+    return base
+
+
+def environment(op: ExecOp) -> dict[str, str]:
+    """The variables of the step: the proxy's, then those of the definition."""
+    proxy = op.meta.proxy_env
+    found: dict[str, str] = {}
+    if proxy is not None:
+        for name in ("http", "https", "ftp", "no", "all"):
+            value = getattr(proxy, name)
+            if value:
+                found |= {f"{name}_proxy": value, f"{name.upper()}_PROXY": value}
+    return found | dict(item.split("=", 1) for item in op.meta.env if "=" in item)
+
+
+def shm_size(op: ExecOp) -> int:
+    sizes = [mount.size for mount in op.mounts if _is_shm(mount) and mount.size]
+    return sizes[-1] if sizes else SHM_SIZE
+
+
+def _is_shm(mount: Mount) -> bool:
+    return mount.type is MountType.TMPFS and mount.dest == SHM
+
+
+def _listener(services: Services, vertex: Vertex) -> mounts.OnOutput:
+    def listen(stream: int, data: bytes) -> None:
+        services.sink(VertexLog(vertex=vertex.digest, stream=stream, data=data))
+
+    return listen
+
+
+def _judge(services: Services, meta: Meta, ended: Exit) -> None:
+    """A step that saw an unreadable file may have gone wrong without noticing: ask first."""
+    services.check()
+    if ended.cancelled:
+        raise StoppedError("cancelled")
+    if ended.status in (meta.valid_exit_codes or (0,)):
+        return
+    command = " ".join(meta.args)
+    raise StepFailedError(
+        f'process "{command}" did not complete successfully: {ended}', status=ended.status
+    )

@@ -1,0 +1,34 @@
+"""FileOp: COPY, ADD, WORKDIR and heredocs. Makes a layer out of trees; mounts nothing."""
+
+import time
+from collections.abc import Sequence
+
+from lazybuild.errors import BuildError
+from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import FileOp
+from lazybuild.snapshots import fileop
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.worker.services import Result, Services
+
+
+def run(services: Services, vertex: Vertex, op: FileOp, inputs: Sequence[Result]) -> Snapshot:
+    """The snapshot that output 0 of the op is: its base with one layer more."""
+    trees = [
+        item if isinstance(item, HostTree) else services.snapshots.tree(item) for item in inputs
+    ]
+    output = fileop.apply(op, trees, now=lambda: now(services.epoch)).get(0)
+    if output is None:
+        raise BuildError(f"{vertex.name}: no output")
+    layer = services.snapshots.add_layer(output.items())
+    if output.base < 0:
+        return Snapshot((layer,))
+    base = inputs[output.base]
+    if isinstance(base, HostTree):
+        raise BuildError(f"{vertex.name}: a directory of the client can't be changed")
+    return base.over(layer)
+
+
+def now(epoch: int | None) -> int:
+    """Nanoseconds; the epoch, when one is asked for, so that the same build has the same times."""
+    return time.time_ns() if epoch is None else epoch * 1_000_000_000

@@ -1,0 +1,41 @@
+"""The solver's cache in the store: which layers a key stands for. A cache that fails is a miss."""
+
+from lazybuild.llb.graph import Vertex
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.store import Store
+from lazybuild.worker.services import Result
+
+MEMO = "content"
+
+
+class Records:
+    """`load` only gives snapshots whose every layer can still be had."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self, key: str, vertex: Vertex) -> Result | None:
+        del vertex
+        layers = self._store.meta.load_record(key)
+        if layers is None or not all(self._has(layer) for layer in layers):
+            return None
+        return Snapshot(tuple(layers))
+
+    def save(self, key: str, vertex: Vertex, result: Result) -> None:
+        if not isinstance(result, HostTree):
+            self._store.meta.save_record(key, result.layers, vertex.name)
+
+    def memo(self, key: str) -> str | None:
+        return self._store.meta.memo_get(MEMO, key)
+
+    def save_memo(self, key: str, value: str) -> None:
+        self._store.meta.memo_put(MEMO, key, value)
+
+    def _has(self, layer_id: str) -> bool:
+        layer = self._store.meta.layer(layer_id)
+        if layer is None:
+            return False
+        if layer.directory or layer.origins:
+            return True
+        return layer.descriptor is not None and self._store.blobs.has(layer.descriptor.digest)

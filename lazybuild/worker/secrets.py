@@ -1,0 +1,43 @@
+"""Secrets and agents that steps ask for by id. They live in memory: never in a layer, key or log."""
+
+import os
+from pathlib import Path
+
+from lazybuild.errors import BuildError
+from lazybuild.llb.ops import ExecOp
+from lazybuild.worker.services import Services
+
+MAX_SECRET = 500 << 10  # as BuildKit bounds them
+
+
+def environment(services: Services, op: ExecOp) -> dict[str, str]:
+    """The variables that `--mount=type=secret,env=` asks for."""
+    found = {}
+    for wanted in op.secret_env:
+        value = read(services, wanted.id, optional=wanted.optional)
+        if value is not None:
+            found[wanted.name] = value.decode("utf-8", "surrogateescape")
+    return found
+
+
+def read(services: Services, name: str, *, optional: bool) -> bytes | None:
+    """The bytes of a secret; None for one that was not given and is not required."""
+    secret = services.secrets.get(name)
+    if secret is None:
+        if optional:
+            return None
+        raise BuildError(f"secret {name}: not found", hint=f"give --secret id={name},src=FILE")
+    value = os.environb.get(os.fsencode(secret.env)) if secret.env else _file(secret.file)
+    if value is None:
+        raise BuildError(f"secret {name}: the variable {secret.env} is not set")
+    if len(value) > MAX_SECRET:
+        raise BuildError(f"secret {name}: more than {MAX_SECRET >> 10} KiB")
+    return value
+
+
+def _file(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(MAX_SECRET + 1)
+    except OSError as error:
+        raise BuildError(f"secret file {name}: {error.strerror}") from error

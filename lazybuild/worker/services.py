@@ -1,0 +1,79 @@
+"""What the ops of one build have at hand. A value; puts nothing together itself."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lazybuild.events import Sink
+from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import SourceOp
+from lazybuild.request import Secret, SshAgent
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.solver.types import KeyPlan
+from lazybuild.store import Store
+
+Result = Snapshot | HostTree
+
+
+class NamespaceNeededError(Exception):
+    """The work can only go on inside a user and mount namespace; not a failure."""
+
+
+class Source(Protocol):
+    """One kind of source op: an image, a directory of the client, a URL, a repository."""
+
+    def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan: ...
+
+    def load(self, vertex: Vertex, op: SourceOp) -> Result: ...
+
+
+class Tracer(Protocol):
+    """Watches which files of its snapshot a step uses, while the context holds."""
+
+    def watch(
+        self, vertex: Vertex, snapshot: Snapshot, merged: Path
+    ) -> AbstractContextManager[None]: ...
+
+
+class NoTracer:
+    """Watches nothing."""
+
+    def watch(
+        self, vertex: Vertex, snapshot: Snapshot, merged: Path
+    ) -> AbstractContextManager[None]:
+        del vertex, snapshot, merged
+        return _nothing()
+
+
+class _nothing:  # noqa: N801 - a context manager that does nothing
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *args: object) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """`inside` says whether the process stands in its namespaces. `check` raises when a lazy layer
+    could not be read, so that a step that failed for it is not taken for a broken program."""
+
+    store: Store
+    snapshots: Snapshots
+    sources: Mapping[str, Source]
+    sink: Sink
+    stop: threading.Event
+    inside: bool
+    tracer: Tracer
+    check: Callable[[], None]
+    epoch: int | None = None
+    secrets: Mapping[str, Secret]
+    agents: Mapping[str, SshAgent]
+
+
+def scheme(op: SourceOp) -> str:
+    return op.identifier.partition("://")[0]

@@ -1,0 +1,70 @@
+"""`Worker`: the solver's `Ops` on this machine. Sends each op to the module that knows it."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from lazybuild.errors import NotSupportedYetError
+from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
+from lazybuild.snapshots.contenthash import Selection as Content
+from lazybuild.snapshots.contenthash import content_digest
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.tree import Tree
+from lazybuild.solver.types import KeyPlan, Selection
+from lazybuild.worker import execution, files, keys
+from lazybuild.worker.services import Result, Services, Source, scheme
+
+
+class Worker:
+    """Safe in threads; one for each pass of a build."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def plan(self, vertex: Vertex) -> KeyPlan:
+        if isinstance(vertex.op, SourceOp):
+            return self._source(vertex.op).plan(vertex, vertex.op)
+        return keys.plan(vertex)
+
+    def content(self, vertex: Vertex, index: int, selection: Selection, result: Result) -> str:
+        del vertex, index
+        tree = self.tree(result)
+        parts = [content_digest(tree, cast("Content", part)) for part in selection.paths]
+        if isinstance(result, HostTree):
+            result.flush()
+        return parts[0] if len(parts) == 1 else keys.fingerprint(list(parts))
+
+    def run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
+        op = vertex.op
+        match op:
+            case SourceOp():
+                return self._source(op).load(vertex, op)
+            case FileOp():
+                return files.run(self._services, vertex, op, inputs)
+            case ExecOp():
+                return execution.run(self._services, vertex, op, inputs)
+            case MergeOp():
+                return merge(inputs)
+            case DiffOp():
+                raise NotSupportedYetError("DiffOp in a graph is not supported yet")
+
+    def tree(self, result: Result) -> Tree:
+        if isinstance(result, HostTree):
+            return result
+        return self._services.snapshots.tree(result)
+
+    def _source(self, op: SourceOp) -> Source:
+        source = self._services.sources.get(scheme(op))
+        if source is None:
+            raise NotSupportedYetError(f"source {op.identifier} is not supported yet")
+        return source
+
+
+def merge(inputs: Sequence[Result]) -> Snapshot:
+    """One over the other; a layer that two inputs share stays where it is first."""
+    layers: dict[str, None] = {}
+    for item in inputs:
+        if isinstance(item, Snapshot):
+            layers.update(dict.fromkeys(item.layers))
+    return Snapshot(tuple(layers))
