@@ -291,11 +291,11 @@ def findings(text, **options):
 
 
 def test_undefined_variables_are_noted():
-    text = "FROM debian\nARG VERSION UNSET\nENV A=$VERSOIN\nCOPY $UNSET$B /\nRUN echo $C\n"
+    text = "FROM debian\nARG VERSION UNSET\nENV A=$VERSOIN\nCOPY $UNSET$DIRECTORY /\nRUN echo $C\n"
     usage = "Usage of undefined variable"
     assert findings(text, build_args={"VERSION": "1"}) == [
         ("UndefinedVar", f"{usage} '$VERSOIN' (did you mean $VERSION?)", 3),
-        ("UndefinedVar", f"{usage} '$B'", 4),
+        ("UndefinedVar", f"{usage} '$DIRECTORY'", 4),
     ]
 
 
