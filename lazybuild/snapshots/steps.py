@@ -5,7 +5,6 @@ appears whole or not at all: unmount, rename, and only then the row in the store
 """
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from pathlib import Path
 
 from lazybuild.linux import syscalls
 from lazybuild.snapshots import overlay
-from lazybuild.snapshots.remove import remove_tree
 
 Publish = Callable[[Path], str]
 
@@ -39,43 +37,30 @@ class Step:
 
 
 @contextmanager
-def prepared(lowers: Sequence[Path], scratch: Path, publish: Publish) -> Iterator[Step]:
-    """A writable overlay over `lowers` (bottom first), gone at the end unless committed."""
-    with _workspace(scratch) as home:
-        upper = home / "layer" / "fs"
-        for path in (upper, home / "work", home / "merged", home / "empty"):
-            path.mkdir(parents=True, mode=0o755)
-        if lowers:
-            _take_after(upper, lowers[-1])
-        stack = overlay.Overlay(
-            lowers=lowers, empty=home / "empty", upper=upper, work=home / "work"
-        )
-        overlay.mount(stack, home / "merged")
-        step = Step(merged=home / "merged", upper=upper, publish=publish)
-        try:
-            yield step
-        finally:
-            step.unmount()
-
-
-@contextmanager
-def viewed(lowers: Sequence[Path], scratch: Path) -> Iterator[Path]:
-    """A read-only overlay over `lowers`."""
-    with _workspace(scratch) as home:
-        for path in (home / "merged", home / "empty"):
-            path.mkdir(parents=True, mode=0o755)
-        stack = overlay.Overlay(lowers=lowers, empty=home / "empty")
-        with overlay.mounted(stack, home / "merged") as merged:
-            yield merged
-
-
-@contextmanager
-def _workspace(scratch: Path) -> Iterator[Path]:
-    home = scratch / f"step-{secrets.token_hex(8)}"
+def prepared(lowers: Sequence[Path], home: Path, publish: Publish) -> Iterator[Step]:
+    """A writable overlay over `lowers` (bottom first), made in `home`, which the caller removes."""
+    upper = home / "layer" / "fs"
+    for path in (upper, home / "work", home / "merged", home / "empty"):
+        path.mkdir(parents=True, mode=0o755)
+    if lowers:
+        _take_after(upper, lowers[-1])
+    stack = overlay.Overlay(lowers=lowers, empty=home / "empty", upper=upper, work=home / "work")
+    overlay.mount(stack, home / "merged")
+    step = Step(merged=home / "merged", upper=upper, publish=publish)
     try:
-        yield home
+        yield step
     finally:
-        remove_tree(home)
+        step.unmount()
+
+
+@contextmanager
+def viewed(lowers: Sequence[Path], home: Path) -> Iterator[Path]:
+    """A read-only overlay over `lowers`, made in `home`."""
+    for path in (home / "merged", home / "empty"):
+        path.mkdir(parents=True, mode=0o755)
+    stack = overlay.Overlay(lowers=lowers, empty=home / "empty")
+    with overlay.mounted(stack, home / "merged") as merged:
+        yield merged
 
 
 def _take_after(upper: Path, lower: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import stat
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.steps import prepared, viewed
 from lazybuild.snapshots.tree import walk
 from lazybuild.snapshots.unpack import unpack
+from lazybuild.store.scratch import Scratch
 
 pytestmark = pytest.mark.rootless
 
@@ -32,6 +34,10 @@ def place(tmp_path):
     (tmp_path / "tmp").mkdir()
     yield tmp_path / "tmp"
     swept(tmp_path / "tmp")
+
+
+def fresh(place: Path) -> AbstractContextManager[Path]:
+    return Scratch(place).directory("step")
 
 
 def item(number: int, name: str, kind: str) -> Item:
@@ -77,7 +83,7 @@ def both(place: Path, layers: list[list[tuple[str, str]]]) -> tuple[object, obje
         root.mkdir()
         unpack((item(number, name, kind) for name, kind in entries), root)
         roots.append(root)
-    with viewed(roots, place) as merged:
+    with fresh(place) as work, viewed(roots, work) as merged:
         seen = kernel(merged)
     mine = ours(roots)
     for root in roots:
@@ -120,7 +126,7 @@ def step_and_back(place: Path) -> tuple[object, object, list[str]]:
         )
     ]
     unpack(lay, base)
-    with prepared([base], place, publish=str) as step:
+    with fresh(place) as work, prepared([base], work, publish=str) as step:
         change(step.merged)
         before = kernel(step.merged)
         step.unmount()
@@ -130,7 +136,7 @@ def step_and_back(place: Path) -> tuple[object, object, list[str]]:
         again = place / "again"
         again.mkdir()
         unpack(items, again)
-    with viewed([base, again], place) as merged:
+    with fresh(place) as work, viewed([base, again], work) as merged:
         after = kernel(merged)
     before.pop("sock")
     return before, after, [item.entry.name for item in items]
@@ -160,7 +166,7 @@ def many(place: Path, count: int) -> int:
     for number, root in enumerate(roots):
         root.mkdir()
         (root / f"f{number}").touch()
-    with viewed(roots, place) as merged:
+    with fresh(place) as work, viewed(roots, work) as merged:
         return len(list(merged.iterdir()))
 
 
@@ -174,7 +180,7 @@ def odd(place: Path) -> set[str]:
         (home / name).mkdir(parents=True)
     (home / "one/f").touch()
     (home / "two/g").touch()
-    with prepared([home / "one", home / "two"], home, publish=str) as step:
+    with fresh(home) as work, prepared([home / "one", home / "two"], work, publish=str) as step:
         return {path.name for path in step.merged.iterdir()}
 
 
@@ -183,7 +189,7 @@ def test_nothing_is_left_of_a_step_that_is_not_kept(place):
 
 
 def dropped(place: Path) -> list[str]:
-    with prepared([], place, publish=str) as step:
+    with fresh(place) as work, prepared([], work, publish=str) as step:
         deep = step.merged
         for _ in range(300):
             deep = deep / ("d" * 10)
@@ -216,7 +222,7 @@ def test_capabilities_set_in_a_step_are_portable(place):
 
 
 def capabilities(place: Path) -> bytes:
-    with prepared([], place, publish=str) as step:
+    with fresh(place) as work, prepared([], work, publish=str) as step:
         (step.merged / "ping").touch()
         value = bytes([1, 0, 0, 2]) + bytes([0, 4] + [0] * 14)
         os.setxattr(step.merged / "ping", "security.capability", value)

@@ -1,0 +1,244 @@
+"""Snapshots: stacks of layers as trees, as mounts, and as the blobs they are shipped in. An edge.
+
+A layer is known by its id; it has a directory (`snapshots/<id>/fs` in the store, overlay format), a
+blob (in the store or at a registry), or both. Trees and new blobs need no namespace; mounts and
+directories do. All methods are safe in threads.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lazybuild.errors import BuildError
+from lazybuild.estargz.entry import Item
+from lazybuild.estargz.reader import open_toc, read_chunk
+from lazybuild.estargz.toc import Chunk, Toc
+from lazybuild.estargz.writer import (
+    NotUtf8Error,
+    WriterOptions,
+    Written,
+    write_layer,
+    write_plain,
+)
+from lazybuild.events import Sink, Warned, discard
+from lazybuild.oci.descriptor import Descriptor
+from lazybuild.oci.digest import Digest
+from lazybuild.oci.ranges import RangeReader
+from lazybuild.snapshots import steps
+from lazybuild.snapshots.diff import layer_items
+from lazybuild.snapshots.dirtree import DirTree
+from lazybuild.snapshots.lowers import LowerSource
+from lazybuild.snapshots.merged import MergedTree
+from lazybuild.snapshots.remove import remove_tree
+from lazybuild.snapshots.toctree import TocTree
+from lazybuild.snapshots.tree import LayerTree, Tree
+from lazybuild.store import Store
+from lazybuild.store.meta import Layer
+
+# Random access to a layer's blob, wherever it is.
+RangesOf = Callable[[Layer], RangeReader]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A file system: layer ids, bottom first; none is scratch."""
+
+    layers: tuple[str, ...] = ()
+
+    def over(self, layer: str) -> "Snapshot":
+        return Snapshot((*self.layers, layer))
+
+
+class Snapshots:
+    """The layers of one store. `lower` gives directories for layers that have none."""
+
+    def __init__(
+        self, store: Store, lower: LowerSource, ranges: RangesOf, *, sink: Sink = discard
+    ) -> None:
+        self._store = store
+        self._lower = lower
+        self._ranges = ranges
+        self._sink = sink
+        self._trees: dict[str, LayerTree] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def tree(self, snapshot: Snapshot) -> Tree:
+        """The files of a snapshot; nothing is mounted for it."""
+        return MergedTree([self.layer_tree(layer) for layer in snapshot.layers])
+
+    def layer_tree(self, layer_id: str) -> LayerTree:
+        """The files of one layer. Layers don't change, so each is opened once."""
+        with self._lock(layer_id):
+            known = self._trees.get(layer_id)
+            if known is None:
+                known = self._trees[layer_id] = self._opened(self.layer(layer_id))
+        return known
+
+    def layer(self, layer_id: str) -> Layer:
+        found = self._store.meta.layer(layer_id)
+        if found is None:
+            raise BuildError(f"layer {layer_id} is no longer in the store")
+        return found
+
+    def _opened(self, layer: Layer) -> LayerTree:
+        """By the TOC where the blob is near, else by the directory, else by the TOC from afar."""
+        if layer.directory and not self._is_near(layer):
+            return self._directory_tree(layer)
+        toc = self._toc(layer)
+        if toc is not None:
+            return TocTree(toc, self._chunks(layer))
+        if not layer.directory:
+            self._lower.path(layer)
+        return self._directory_tree(layer)
+
+    def _directory_tree(self, layer: Layer) -> LayerTree:
+        return DirTree(self._store.snapshot_dir(layer.id))
+
+    def _toc(self, layer: Layer) -> Toc | None:
+        if not layer.toc_digest or layer.descriptor is None:
+            return None
+        found = open_toc(self._ranges(layer), layer.descriptor.annotations)
+        return found.verify(layer.toc_digest) if found else None
+
+    def _chunks(self, layer: Layer) -> Callable[[Chunk], bytes]:
+        ranges, near = self._ranges(layer), self._is_near(layer)
+
+        def read(chunk: Chunk) -> bytes:
+            if near:
+                return read_chunk(ranges, chunk)
+            kept = self._store.chunks.get(Digest(chunk.digest), chunk.size)
+            if kept is None:
+                kept = read_chunk(ranges, chunk)
+                self._store.chunks.put(Digest(chunk.digest), kept)
+            return kept
+
+        return read
+
+    def _is_near(self, layer: Layer) -> bool:
+        return layer.descriptor is not None and self._store.blobs.has(layer.descriptor.digest)
+
+    # --- mounting --------------------------------------------------------------------------------
+
+    @contextmanager
+    def mount(self, snapshot: Snapshot) -> Iterator[steps.Step]:
+        """The snapshot, writable, for one step; `commit` of the step keeps what it wrote."""
+        lowers = self.lowers(snapshot)
+        with (
+            self._store.scratch.directory("step") as home,
+            steps.prepared(lowers, home, self._publish) as step,
+        ):
+            yield step
+
+    @contextmanager
+    def view(self, snapshot: Snapshot) -> Iterator[Path]:
+        """The snapshot, read-only."""
+        lowers = self.lowers(snapshot)
+        with (
+            self._store.scratch.directory("view") as home,
+            steps.viewed(lowers, home) as merged,
+        ):
+            yield merged
+
+    def lowers(self, snapshot: Snapshot) -> Sequence[Path]:
+        """A directory for each layer, bottom first."""
+        return [self._lower_path(self.layer(layer_id)) for layer_id in snapshot.layers]
+
+    def _lower_path(self, layer: Layer) -> Path:
+        if layer.directory:
+            return self._store.snapshot_dir(layer.id)
+        return self._lower.path(layer)
+
+    # --- making ----------------------------------------------------------------------------------
+
+    def _publish(self, home: Path) -> str:
+        """Take a finished directory (with the layer in `fs`) into the store: rename, then row."""
+        layer_id = secrets.token_hex(16)
+        home.rename(self._store.snapshot_dir(layer_id).parent)
+        self._store.meta.put_layer(_layer(layer_id, directory=True))
+        return layer_id
+
+    def add_layer(self, items: Iterable[Item], options: WriterOptions | None = None) -> str:
+        """A layer that is made as a blob only, straight into the store."""
+        written, descriptor = self._write(list(items), (), options or WriterOptions())
+        known = self._store.meta.layer_by_digest(descriptor.digest)
+        if known is not None:
+            return known.id
+        layer_id = secrets.token_hex(16)
+        self._store.meta.put_layer(_with_blob(_layer(layer_id), written, descriptor))
+        return layer_id
+
+    def write_blob(
+        self,
+        layer_id: str,
+        hot: Sequence[str] = (),
+        options: WriterOptions | None = None,
+    ) -> Descriptor:
+        """The blob of a layer, written if there is none yet, or none in an order, as `hot` asks."""
+        tree = self.layer_tree(layer_id)
+        with self._lock(f"blob {layer_id}"):
+            layer = self.layer(layer_id)
+            if layer.descriptor is not None and (layer.ordered or not hot):
+                return layer.descriptor
+            items = list(layer_items(tree, self._note))
+            written, descriptor = self._write(items, hot, options or WriterOptions())
+            done = _with_blob(layer, written, descriptor)
+            self._store.meta.put_layer(replace(done, ordered=bool(hot)))
+            self._trees.pop(layer_id, None)
+        return descriptor
+
+    def _write(
+        self, items: Sequence[Item], hot: Sequence[str], options: WriterOptions
+    ) -> tuple[Written, Descriptor]:
+        with self._store.blobs.ingest() as ingest:
+            try:
+                written = write_layer(items, ingest.write, hot=hot, options=options)
+            except NotUtf8Error as error:
+                self._sink(
+                    Warned(message=f"{error.message}; the layer is plain gzip and can't be lazy")
+                )
+                written = write_plain(items, ingest.write, options=options)
+            ingest.commit(written.digest)
+        return written, _descriptor(written)
+
+    def remove(self, layer_id: str) -> None:
+        """Forget a layer and take its directory away; blobs are the store's to collect."""
+        with self._lock(layer_id):
+            self._trees.pop(layer_id, None)
+        self._store.meta.delete_layer(layer_id)
+        remove_tree(self._store.snapshot_dir(layer_id).parent)
+
+    def _note(self, message: str) -> None:
+        self._sink(Warned(message=message))
+
+    def _lock(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+
+def _layer(layer_id: str, *, directory: bool = False) -> Layer:
+    return Layer(id=layer_id, directory=directory)
+
+
+def _with_blob(layer: Layer, written: Written, descriptor: Descriptor) -> Layer:
+    return replace(
+        layer,
+        descriptor=descriptor,
+        diff_id=written.diff_id,
+        toc_digest=written.toc_digest or None,
+        uncompressed_size=written.uncompressed_size,
+    )
+
+
+def _descriptor(written: Written) -> Descriptor:
+    return Descriptor(
+        media_type=written.media_type,
+        digest=written.digest,
+        size=written.size,
+        annotations=written.annotations,
+    )
