@@ -1,15 +1,15 @@
 """A small root directory of real programs, copied from this host with the libraries they need."""
 
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-CORE = (
+_CORE = (
     "sh cat ls id env pwd sleep true false mkdir rm touch chmod chown ln mv stat head sort wc "
-    "readlink mknod uname hostname tr cut mkfifo kill echo printf"
-).split()  # fmt: skip
+    "readlink mknod uname hostname tr cut mkfifo kill echo printf grep perl"
+)
+CORE = tuple(_CORE.split())
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/sh
@@ -30,8 +30,11 @@ nogroup:x:65534:
 """
 
 
-def make_rootfs(directory: Path, programs: tuple[str, ...] = (), *, python: bool = False) -> Path:
-    """Fill `directory` with /bin programs, their libraries, and the files an image has in /etc."""
+def make_rootfs(directory: Path, programs: tuple[str, ...] = ()) -> Path:
+    """Fill `directory` with /bin programs, their libraries, and the files an image has in /etc.
+
+    perl is there for its `syscall`; only its builtins work.
+    """
     for name in ("bin", "etc", "tmp", "root", "home/alice", "dev", "proc", "sys", "usr", "var"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     (directory / "tmp").chmod(0o1777)
@@ -43,8 +46,6 @@ def make_rootfs(directory: Path, programs: tuple[str, ...] = (), *, python: bool
             raise FileNotFoundError(program)
         _copy(Path(found), directory / "bin" / program)
         _copy_libraries(found, directory)
-    if python:
-        _copy_python(directory)
     return directory
 
 
@@ -59,31 +60,3 @@ def _copy_libraries(program: str, directory: Path) -> None:
     run = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
     for library in re.findall(r"(/\S+) \(0x", run.stdout):
         _copy(Path(library), directory / library.lstrip("/"))
-
-
-def _copy_python(directory: Path) -> None:
-    """The system's interpreter and what `os`, `ctypes`, `socket` and `subprocess` import."""
-    import sysconfig
-
-    paths = sysconfig.get_paths()
-    library = Path(paths["stdlib"])
-    binary = Path(os.path.realpath("/usr/bin/python3"))
-    _copy(binary, directory / "bin/python3")
-    _copy_libraries(os.fspath(binary), directory)
-    ignore = shutil.ignore_patterns(
-        "test",
-        "tests",
-        "idlelib",
-        "lib2to3",
-        "tkinter",
-        "config-*",
-        "*-packages",
-        "ensurepip",
-        "__pycache__",
-    )
-    shutil.copytree(
-        library, directory / os.fspath(library).lstrip("/"), ignore=ignore, symlinks=False
-    )
-    for extension in (library / "lib-dynload").glob("*.so"):
-        if extension.name.split(".")[0] in ("_ctypes", "_socket"):
-            _copy_libraries(os.fspath(extension), directory)

@@ -98,10 +98,14 @@ def walk(root: int, path: str, stubs: list[Stub], *, directory: bool) -> int:
 
 
 def _link_names(link: int, path: str, count: int, trail: list[int]) -> list[str]:
-    """The names a link leads to, last first; an absolute one starts over at the root."""
+    """The names a link leads to, last first; an absolute one starts over at the root.
+
+    Those of /proc are refused: some stand for open files, whatever their text says.
+    """
     target = os.readlink("", dir_fd=link)
+    on_proc = syscalls.filesystem_magic(link) == syscalls.PROC_SUPER_MAGIC
     os.close(link)
-    if count > MAX_LINKS:
+    if on_proc or count > MAX_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     if target.startswith("/"):
         _shorten(trail, 1)
@@ -146,6 +150,8 @@ def mount_over(root: int, path: str, tree: int, stubs: list[Stub]) -> None:
     if is_directory(target) != directory:
         wanted = "a directory" if directory else "a file"
         raise RefusedError("build", f"cannot mount over {path}: the image has no {wanted} there")
+    if os.path.samestat(os.fstat(target), os.fstat(root)):
+        raise RefusedError("build", f"cannot mount over {path}: it leads to the root directory")
     attach(tree, target)
     os.close(target)
 

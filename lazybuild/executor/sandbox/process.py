@@ -5,6 +5,7 @@ import errno
 import os
 import select
 import struct
+import sys
 
 from lazybuild.executor.sandbox.mounts import build_proc, build_root
 from lazybuild.executor.sandbox.points import Stub
@@ -32,10 +33,21 @@ def main(spec: "WireSpec") -> "Never":
         os._exit(1)
     for fd in (spec["status"], spec["lifeline"]):
         os.set_inheritable(fd, False)
+    _seal_imports(spec)
     stubs: list[Stub] = []
     guarded(spec, _outer, stubs)
     guarded(spec, _clean, stubs)
     os._exit(0)
+
+
+def _seal_imports(spec: "WireSpec") -> None:
+    """Load what is needed now: inside the step an import would run the image's code, privileged."""
+    if spec["rlimits"]:
+        import resource  # noqa: F401, PLC0415 - for `step`
+    if spec["network"] == "none":
+        import _socket  # noqa: F401, PLC0415 - for `_raise_loopback`
+        import fcntl  # noqa: F401, PLC0415
+    sys.meta_path.clear()
 
 
 def guarded(
@@ -93,7 +105,7 @@ def _enter_namespaces(spec: "WireSpec") -> None:
 
 
 def _raise_loopback() -> None:
-    import _socket  # noqa: PLC0415 - only a step without network needs it
+    import _socket  # noqa: PLC0415 - loaded by `_seal_imports`
     import fcntl  # noqa: PLC0415
 
     link = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)

@@ -69,7 +69,7 @@ def _reset_signals() -> None:
 def _set_limits(limits: list[tuple[int, int, int]]) -> None:
     if not limits:
         return
-    import resource  # noqa: PLC0415 - rarely asked for
+    import resource  # noqa: PLC0415 - loaded before the image was in reach
 
     for number, soft, hard in limits:
         try:
