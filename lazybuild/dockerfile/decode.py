@@ -232,7 +232,10 @@ def _maintainer(node: Node) -> Maintainer:
 
 
 def _stop_signal(node: Node) -> StopSignal:
-    return StopSignal(node=node, signal=_only(node))
+    """The reference looks at no flag here, nor at those of ARG: they are passed over."""
+    if len(node.args) != 1:
+        raise DockerfileError("STOPSIGNAL requires exactly one argument", span=node.span)
+    return StopSignal(node=node, signal=node.args[0])
 
 
 def _cmd(node: Node) -> Cmd:

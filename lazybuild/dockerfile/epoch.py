@@ -6,7 +6,7 @@ from a URL or a git repository. Asking a source for its time is the caller's bus
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lazybuild.dockerfile import contexts
 from lazybuild.dockerfile.contexts import EPOCH
@@ -20,6 +20,7 @@ from lazybuild.errors import DockerfileError, NotSupportedYetError, Span
 from lazybuild.llb.ops import SourceOp
 
 _LIMIT = 2**63
+_UNNAMED = "__unnamed__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,12 @@ def remote_source(text: str, name: str, checksum: str, span: Span | None) -> Sou
 
 def filename(url: str) -> str:
     """What a downloaded file is called."""
-    return urlsplit(url).path.rstrip("/").rpartition("/")[2] or "__unnamed__"
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:
+        return _UNNAMED
+    name = path.rstrip("/").rpartition("/")[2]
+    return _UNNAMED if name in {"", ".", ".."} else name
 
 
 def _remote(value: str) -> SourceOp | None:

@@ -4,6 +4,7 @@ import pytest
 
 from lazybuild.dockerfile import gotext, paths
 from lazybuild.dockerfile.durations import nanoseconds, size_bytes, spell
+from lazybuild.dockerfile.epoch import filename
 from lazybuild.dockerfile.flags import Value
 from lazybuild.dockerfile.giturl import parse_git
 from lazybuild.dockerfile.hints import hint
@@ -199,6 +200,21 @@ def test_no_git_urls(text):
 def test_wrong_git_queries(query):
     with pytest.raises(ValueError):
         parse_git(f"https://x.org/b.git?{query}")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://x.org/a/b.txt?q=1#f", "b.txt"),
+        ("https://x.org/a%20b", "a b"),
+        ("https://x.org/a/", "a"),
+        ("https://x.org", "__unnamed__"),
+        ("https://x.org/..", "__unnamed__"),
+        ("https://[", "__unnamed__"),
+    ],
+)
+def test_file_names_of_urls(url, name):
+    assert filename(url) == name
 
 
 def mount(text, **env):
