@@ -65,6 +65,7 @@ class Bases:
         except LazybuildError as error:
             near = hint(draft.base_name, self.plan.by_name)
             error.hint = error.hint or near
+            error.add_note(f"{draft.span.path}:{draft.span.line}: {_text(draft)}")
             raise
         draft.ready = draft.ready or draft.stage is None
 
@@ -115,7 +116,7 @@ class Bases:
     @staticmethod
     def _adopt(draft: Draft, found: ResolvedImage) -> None:
         draft.resolved = found
-        draft.image = replace(found.config, created="")
+        draft.image = inherited(found.config)
         draft.base_history = len(found.config.history)
 
     def _context(self, draft: Draft, named: Named) -> None:
@@ -164,7 +165,7 @@ class Bases:
             raise UsageError(f"invalid input {key} for {named.key}")
         draft.edge = given.head
         if given.config is not None:
-            draft.image = replace(given.config, created="")
+            draft.image = inherited(given.config)
             draft.base_history = len(given.config.history)
 
     def _trigger(self, draft: Draft) -> None:
@@ -199,6 +200,11 @@ def _context_url(named: Named) -> Edge:
 
 def _text(draft: Draft) -> str:
     return draft.stage.opening.text if draft.stage else f"FROM {draft.base_name}"
+
+
+def inherited(config: ImageConfig) -> ImageConfig:
+    """What goes on from a base image: neither its date nor keys that this compiler doesn't know."""
+    return replace(config, created="", extra={}, config=replace(config.config, extra={}))
 
 
 def has_files(config: ImageConfig) -> bool:

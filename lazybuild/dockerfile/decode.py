@@ -122,9 +122,12 @@ def _run(node: Node) -> Run:
         raise NotSupportedYetError(
             "RUN --device is not supported yet", span=given.all("device")[0].span
         )
+    command = _command(node)
+    if not command.args:
+        raise DockerfileError("RUN requires a command to run", span=node.span)
     return Run(
         node=node,
-        command=_command(node),
+        command=command,
         mounts=given.all("mount"),
         network=_network(node, given),
         security=_security(node, given),

@@ -15,7 +15,7 @@ from lazybuild.llb.ops import (
     User,
 )
 
-_MAX_ID = 2**32
+_ID_END = 2**31
 
 
 class FileBuilder:
@@ -50,7 +50,7 @@ class FileBuilder:
 
 
 def owner(text: str, base: int) -> Owner | None:
-    """`user[:group]`; names are looked up in input `base`."""
+    """`user[:group]`; names other than root are looked up in input `base`."""
     if not text:
         return None
     user, colon, group = text.partition(":")
@@ -58,7 +58,9 @@ def owner(text: str, base: int) -> Owner | None:
 
 
 def _one(text: str, base: int) -> User:
-    if text.isascii() and text.isdigit() and int(text[:20]) < _MAX_ID:
+    if text == "root":
+        return User(id=0)
+    if text.isascii() and text.isdigit() and int(text[:20]) < _ID_END:
         return User(id=int(text))
     return User(name=text, input=base)
 

@@ -1,5 +1,7 @@
 """HEALTHCHECK: NONE, or CMD with its intervals. Pure."""
 
+import re
+
 from lazybuild.dockerfile import flags
 from lazybuild.dockerfile.durations import nanoseconds
 from lazybuild.dockerfile.flags import Flags, Kind
@@ -35,7 +37,7 @@ def _none(node: Node) -> Healthcheck:
 
 def _test(node: Node) -> tuple[str, ...]:
     words = node.args[1:] if node.json else (" ".join(node.args[1:]),)
-    if not "".join(words):
+    if not words or not (node.json or words[0]):
         raise DockerfileError("Missing command after HEALTHCHECK CMD", span=node.span)
     return ("CMD" if node.json else "CMD-SHELL", *words)
 
@@ -57,10 +59,9 @@ def _retries(node: Node, given: Flags) -> int:
     text, span = given.text("retries"), given.span("retries", node.span)
     if not text:
         return 0
-    try:
-        retries = int(text)
-    except ValueError as error:
-        raise DockerfileError(f"invalid number of retries {text!r}", span=span) from error
+    if not re.fullmatch(r"[-+]?[0-9]{1,20}", text):
+        raise DockerfileError(f"invalid number of retries {text!r}", span=span)
+    retries = int(text)
     if not 0 <= retries < 2**31:
         reason = "cannot be negative" if retries < 0 else "is out of range"
         raise DockerfileError(f"--retries {reason} ({retries})", span=span)

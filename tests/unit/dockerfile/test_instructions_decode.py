@@ -42,6 +42,7 @@ def refused(text):
         ("FROM debian\nRUN --mounts=type=bind true", "unknown flag: --mounts"),
         ("FROM debian\nRUN --network=bridge true", "unsupported network mode"),
         ("FROM debian\nRUN --security=none true", "is not valid"),
+        ("FROM debian\nRUN []", "RUN requires a command to run"),
         ("FROM debian\nWORKDIR", "WORKDIR requires exactly one argument"),
         ("FROM debian\nUSER", "USER requires exactly one argument"),
         ("FROM debian\nEXPOSE", "EXPOSE requires at least one argument"),

@@ -1,5 +1,7 @@
 """Stages: which are compiled, what they begin with, what names mean, what is refused."""
 
+from dataclasses import replace
+
 import pytest
 from support.dockerfiles import ARM64, Images, compiled, history, image, names, vertices
 
@@ -41,6 +43,7 @@ def test_a_missing_image_is_the_resolvers_error():
     with pytest.raises(RegistryError, match="not found") as caught:
         compiled("FROM debian AS build\nFROM debian\nCOPY --from=biuld /a /a\n")
     assert caught.value.hint == "did you mean build?"
+    assert caught.value.__notes__ == ["Dockerfile:3: FROM biuld"]
 
 
 def test_unknown_target_suggests():
@@ -118,6 +121,17 @@ def test_base_history_is_kept_and_counted():
     assert len(result.config.diff_ids) == 3
     assert result.base is not None
     assert str(result.base.digest) in sources(result)[0]
+
+
+def test_unknown_keys_of_a_base_config_are_left_behind():
+    base = image()
+    odd = replace(
+        base,
+        extra={"moby.buildkit.cache.v0": "x"},
+        config=replace(base.config, extra={"Hostname": "h"}),
+    )
+    config = compiled("FROM debian\n", Images(debian=odd)).config
+    assert (config.extra, config.config.extra) == ({}, {})
 
 
 def test_platform_of_the_target():

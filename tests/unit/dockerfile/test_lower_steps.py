@@ -184,6 +184,15 @@ def test_copy_flags_on_the_action():
     assert not action.attempt_unpack
 
 
+def test_root_needs_no_looking_up():
+    assert copy("FROM scratch\nCOPY --chown=root:5 a /a\n").owner == Owner(
+        user=User(id=0), group=User(id=5)
+    )
+    assert copy("FROM scratch\nCOPY --chown=4294967296 a /a\n").owner == Owner(
+        user=User(name="4294967296")
+    )
+
+
 def test_add_unpacks_local_files_only():
     assert copy("FROM debian\nADD a /\n").attempt_unpack
     assert not copy("FROM debian\nADD --unpack=false a /\n").attempt_unpack
