@@ -1,0 +1,136 @@
+"""Files that are there whole or not at all: atomic writes, durable renames, removal of trees.
+
+Owns the translation of a full or broken disk into an error with a name. Knows no format and no
+table. Safe from many threads and processes.
+"""
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lazybuild.errors import HostError, ResourceError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_BROKEN = frozenset({errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what a disk says when it is full or broken into our errors; others pass as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            hint = "make room or run `lazybuild prune`; --root moves the store"
+            raise ResourceError(f"{path}: {error.strerror}", hint=hint) from error
+        if error.errno in _BROKEN:
+            raise HostError(f"can't use the store at {path}: {error.strerror}") from error
+        raise
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in a directory survive a power loss."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file: readers see the old bytes or the new ones."""
+    temp = _written_temp(path, data, mode)
+    try:
+        os.rename(temp, path)  # noqa: PTH104 - the crash tests count these calls
+    except BaseException:
+        os.unlink(temp)  # noqa: PTH108
+        raise
+    sync_dir(path.parent)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Create a file with its bytes unless it is there already; the first of many writers wins."""
+    if path.exists():
+        return
+    temp = _written_temp(path, data, mode)
+    try:
+        os.link(temp, path)
+    except FileExistsError:
+        return
+    finally:
+        os.unlink(temp)  # noqa: PTH108
+    sync_dir(path.parent)
+
+
+def _written_temp(path: Path, data: bytes, mode: int) -> str:
+    fd, temp = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        os.unlink(temp)  # noqa: PTH108
+        raise
+    return temp
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it, whatever the modes and however deep; follows no symlink.
+
+    Every directory found inside is first moved beside `path`, so that neither the stack nor the
+    number of open files grows with the depth. Files of other users raise PermissionError.
+    """
+    holder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        pending, made = [path.name], 0
+        while pending:
+            name = pending.pop()
+            for child in _empty(holder, name):
+                made += 1
+                moved = f"{path.name}.{made}"
+                _move_out(holder, name, child, moved)
+                pending.append(moved)
+            os.rmdir(name, dir_fd=holder)
+    finally:
+        os.close(holder)
+
+
+def _empty(holder: int, name: str) -> list[str]:
+    """Unlink the files of a directory; returns the names of the directories in it."""
+    fd = _open_dir(holder, name)
+    try:
+        with os.scandir(fd) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for entry_name, is_dir in found:
+            if not is_dir:
+                os.unlink(entry_name, dir_fd=fd)
+        return [entry_name for entry_name, is_dir in found if is_dir]
+    finally:
+        os.close(fd)
+
+
+def _move_out(holder: int, name: str, child: str, moved: str) -> None:
+    fd = _open_dir(holder, name)
+    try:
+        os.close(_open_dir(fd, child))  # makes it writable, which a move to a new parent needs
+        os.rename(child, moved, src_dir_fd=fd, dst_dir_fd=holder)
+    finally:
+        os.close(fd)
+
+
+def _open_dir(parent: int, name: str) -> int:
+    """Open a directory, given back the permissions that we need to empty it."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+    handle = os.open(name, flags, dir_fd=parent)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101 - a descriptor
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
+    finally:
+        os.close(handle)
