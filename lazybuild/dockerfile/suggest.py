@@ -1,18 +1,39 @@
-"""Near names: "did you mean …?" for words that are almost right. Pure."""
+"""The nearest known name, for "did you mean". Pure."""
 
 from collections.abc import Iterable
 
-
-def near(word: str, options: Iterable[str]) -> str:
-    """The option closest to `word`, or an empty string when none is close."""
-    import difflib  # noqa: PLC0415 - needed only when something is already wrong
-
-    by_lower = {option.lower(): option for option in sorted(options)}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.66)
-    return by_lower[found[0]] if found and by_lower[found[0]] != word else ""
+MAX_DISTANCE = 2
+MAX_LENGTH = 200
+"""Longer names are nobody's typing mistake, and the distance costs the product of the lengths."""
 
 
-def hint(word: str, options: Iterable[str]) -> str:
-    """A hint for an error message; empty when nothing is near."""
-    found = near(word, options)
-    return f"did you mean {found}?" if found else ""
+def nearest(name: str, options: Iterable[str], *, case_sensitive: bool = False) -> str:
+    """The option that is at most two edits away, in the name's own case; "" when there is none.
+
+    An exact match gives "": then the name was not what was wrong.
+    """
+    wanted = name if case_sensitive else name.lower()
+    best, shortest = "", MAX_DISTANCE + 1
+    for option in options:
+        candidate = option if case_sensitive else option.lower()
+        if candidate == wanted:
+            return ""
+        distance = _distance(wanted, candidate)
+        if distance < shortest:
+            best, shortest = candidate, distance
+    return best if case_sensitive or name != name.upper() else best.upper()
+
+
+def _distance(left: str, right: str) -> int:
+    """Levenshtein's, or more than any limit when the lengths alone tell it."""
+    if abs(len(left) - len(right)) > MAX_DISTANCE or len(left) > MAX_LENGTH:
+        return MAX_DISTANCE + 1
+    row = list(range(len(right) + 1))
+    for number, char in enumerate(left, 1):
+        diagonal, row[0] = row[0], number
+        for column, other in enumerate(right, 1):
+            diagonal, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, diagonal + (char != other)),
+            )
+    return row[-1]
