@@ -24,6 +24,7 @@ from lazybuild.linux import caps, syscalls
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 FUSE = Path("/dev/fuse")
 HELPER_TIMEOUT = 10.0
+PROC = "mount /proc"
 OVERLAY_HINT = "keep the store on a file system that overlay takes as upper (ext4, xfs, btrfs)"
 
 Tier = Literal["T1", "T3"]
@@ -49,12 +50,14 @@ def probe(root: Path, *, force: Tier | None = None) -> Host:
     """Try each rung, with the overlay on `root`, where the store will be."""
     _need_single_thread()
     userns = not _is_real_root()
+    failure = _try_in_child(lambda: _namespaces(userns=userns))
+    if failure and failure.call == PROC:
+        raise causes.masked_proc_error()
+    if failure:
+        raise causes.userns_error(failure.call, failure.number)
     if userns:
         _ranges()
         _helpers()
-    failure = _try_in_child(lambda: _namespaces(userns=userns))
-    if failure:
-        raise causes.userns_error(failure.call, failure.number)
     return _forced(_with_fuse(root, userns=userns), force)
 
 
@@ -160,6 +163,9 @@ def _namespaces(*, userns: bool) -> None:
     if userns:
         _map_self(uid, gid)
     syscalls.make_private()
+    failure = _try_in_child(lambda: os.close(syscalls.filesystem("proc")))  # as pid 1 of the new ns
+    if failure:
+        raise OSError(failure.number, f"({PROC})")
     syscalls.attach_filesystem("tmpfs", "/proc")
 
 
@@ -207,8 +213,9 @@ def _alone(*, userns: bool) -> None:
 
 
 def _mount_fuse(*, userns: bool) -> None:
-    fd = os.open(FUSE, os.O_RDWR | os.O_CLOEXEC)
+    """The device must be opened inside: the kernel wants one user namespace for both."""
     _alone(userns=userns)
+    fd = os.open(FUSE, os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={fd},rootmode=40000,user_id=0,group_id=0"
     syscalls.mount("lazybuild", "/proc", "fuse", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
 
