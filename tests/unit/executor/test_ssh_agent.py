@@ -1,3 +1,4 @@
+import os
 import socket
 import stat
 import struct
@@ -8,6 +9,7 @@ import pytest
 from lazybuild.errors import UsageError
 from lazybuild.executor.ssh import FAILURE, MAX_MESSAGE, agent_socket, lent
 
+SELF = {"uid": os.getuid(), "gid": os.getgid()}
 KEYS = struct.pack(">IBI", 5, 12, 0)
 
 
@@ -45,7 +47,7 @@ def agent(tmp_path):
 @pytest.fixture
 def ask(agent, tmp_path):
     (tmp_path / "lent").mkdir()
-    with lent(agent[0], tmp_path / "lent") as path, socket.socket(socket.AF_UNIX) as client:
+    with lent(agent[0], tmp_path / "lent", **SELF) as path, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.settimeout(5)
 
@@ -75,7 +77,7 @@ def test_an_empty_message_fails_and_a_huge_one_ends_the_connection(ask):
 
 
 def test_the_socket_has_the_mode_asked_for_and_goes_away(agent, tmp_path):
-    with lent(agent[0], tmp_path, mode=0o640) as path:
+    with lent(agent[0], tmp_path, mode=0o640, **SELF) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         idle = socket.socket(socket.AF_UNIX)
         idle.connect(str(path))
@@ -87,7 +89,7 @@ def test_the_socket_has_the_mode_asked_for_and_goes_away(agent, tmp_path):
 def test_a_long_directory_name_is_no_obstacle(agent, tmp_path):
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
-    with lent(agent[0], deep) as path:
+    with lent(agent[0], deep, **SELF) as path:
         assert path.is_socket()
 
 
