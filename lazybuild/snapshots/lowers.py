@@ -17,8 +17,7 @@ from lazybuild.estargz import tar
 from lazybuild.estargz.streams import Caps, decompress
 from lazybuild.oci.digest import DiffID
 from lazybuild.snapshots.unpack import unpack
-from lazybuild.store import Store
-from lazybuild.store.meta import Layer
+from lazybuild.store import Layer, Store
 
 _PIECE = 1 << 20
 

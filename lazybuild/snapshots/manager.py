@@ -35,8 +35,7 @@ from lazybuild.snapshots.merged import MergedTree
 from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
-from lazybuild.store import Store
-from lazybuild.store.meta import Layer
+from lazybuild.store import Layer, Store
 
 # Random access to a layer's blob, wherever it is.
 RangesOf = Callable[[Layer], RangeReader]
