@@ -34,7 +34,7 @@ def padding(size: int) -> bytes:
 
 def header(entry: Entry) -> bytes:
     """Every block that stands before the payload of this entry."""
-    name = _encoded(entry.name + "/" if entry.kind is Kind.DIR else entry.name) or b"./"
+    name = _encoded(stored_name(entry))
     link = _encoded(entry.link)
     records: dict[str, bytes] = {}
     prefix, short = _split(name)
@@ -47,6 +47,11 @@ def header(entry: Entry) -> bytes:
     _add_records(entry, records)
     block = _block(entry, prefix, short, link)
     return _pax(records) + block if records else block
+
+
+def stored_name(entry: Entry) -> str:
+    """As archives and TOCs have it: directories end with a slash, the root is "./"."""
+    return (entry.name or ".") + "/" if entry.kind is Kind.DIR else entry.name
 
 
 def _encoded(text: str) -> bytes:

@@ -17,6 +17,7 @@ from lazybuild.errors import IntegrityError
 from lazybuild.estargz import names
 from lazybuild.estargz.entry import Entry, Kind
 from lazybuild.estargz.footer import Layout
+from lazybuild.estargz.tarwrite import stored_name
 
 VERSION = 1
 MAX_TOC = 256 << 20
@@ -179,7 +180,7 @@ def to_entry(record: TocEntry, path: str | None = None) -> Entry:
 def from_entry(entry: Entry) -> TocEntry:
     """The record of an entry as its header says it; offsets and digests come later."""
     return TocEntry(
-        name=entry.name + "/" if entry.kind is Kind.DIR else entry.name,
+        name=stored_name(entry),
         type=entry.kind.value,
         size=entry.size,
         modtime=format_time(entry.mtime),

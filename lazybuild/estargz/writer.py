@@ -345,6 +345,7 @@ class _Podman(_Layer):
         self._file_record = record = super()._header(entry)
         self._split.segment(tarwrite.header(entry))
         if not entry.size:
+            record.digest = ""  # as podman has it for empty files
             self._split.file(record.name, 0, None)
         return record
 
