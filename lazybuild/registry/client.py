@@ -11,9 +11,9 @@ from typing import Final, Self, TypeVar
 
 from lazybuild.errors import IntegrityError, RegistryError
 from lazybuild.events import Noted, Sink, Warned, discard
-from lazybuild.oci import codec, reference
 from lazybuild.oci import descriptor as media
 from lazybuild.oci import digest as digests
+from lazybuild.oci import reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.reference import Reference
@@ -223,6 +223,8 @@ def _known_type(header: str, title: str, data: bytes = b"") -> str:
     kind = header.partition(";")[0].strip().lower()
     if kind in MANIFEST_TYPES:
         return kind
+    from lazybuild.oci import codec  # noqa: PLC0415  # a fifth of this module's start, often unused
+
     if data and kind in ("", "application/json", "application/octet-stream", "text/plain"):
         return codec.parse_document(data).media_type
     raise RegistryError(
@@ -232,6 +234,8 @@ def _known_type(header: str, title: str, data: bytes = b"") -> str:
 
 
 def _check_structure(data: bytes, kind: str, title: str) -> None:
+    from lazybuild.oci import codec  # noqa: PLC0415  # see above
+
     try:
         codec.parse_document(data, kind)
     except IntegrityError as error:

@@ -35,7 +35,8 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
 class Request:
     """What to do at an endpoint. `path` is below the repository, e.g. "blobs/sha256:…".
 
-    `url` instead names a whole place: a remembered redirect or an upload location.
+    `url` instead names a whole place: a remembered redirect or an upload location. Without
+    `actions` it is about the registry and no repository.
     """
 
     method: str
@@ -57,6 +58,8 @@ class Request:
 
     @property
     def scopes(self) -> tuple[str, ...]:
+        if not self.actions:
+            return ()
         own = f"repository:{self.endpoint.repository}:{self.actions}"
         return (own, *(f"repository:{name}:pull" for name in self.also))
 
@@ -210,10 +213,10 @@ class Session:
 
     def _confirm(self, endpoint: Endpoint, answer: Answer) -> None:
         """The scheme is right unless a TLS server answers plain HTTP with its usual 400."""
-        if answer.status == 400 and self._schemes.open(endpoint):  # noqa: PLR2004
-            if "HTTPS" in answer.peek(_COMPLAINT).decode(errors="replace"):
-                answer.close()
-                raise Trouble(Kind.REFUSED, "400: it speaks only TLS on this port")
+        suspicious = answer.status == _FIRST_ERROR and self._schemes.open(endpoint)
+        if suspicious and b"HTTPS" in answer.peek(_COMPLAINT):
+            answer.close()
+            raise Trouble(Kind.REFUSED, "400: it speaks only TLS on this port")
         self._schemes.confirm(endpoint)
 
     def _own(self, request: Request, url: str) -> bool:

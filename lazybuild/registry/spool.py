@@ -9,7 +9,9 @@ import hashlib
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 from lazybuild.errors import IntegrityError, ResourceError
 from lazybuild.oci.descriptor import Descriptor
@@ -37,7 +39,9 @@ class Spool:
         self._attempts = attempts
         self._first = first
         self._count = count
-        self._file = tempfile.TemporaryFile(dir=folder or None)  # noqa: SIM115  # closed by close()
+        self._file, name = tempfile.mkstemp(prefix="lazybuild-", dir=folder or None)
+        Path(name).unlink()
+        self._close_file = weakref.finalize(self, os.close, self._file)
         self._hash = hashlib.sha256()
         self._have = 0
         self._lock = threading.Lock()
@@ -47,14 +51,14 @@ class Spool:
         with self._lock:
             while self._have < offset + length:
                 self._step()
-        return os.pread(self._file.fileno(), length, offset)
+        return os.pread(self._file, length, offset)
 
     def close(self) -> None:
         with self._lock:
             self._pull.close()
             if self._first:
                 self._first.answer.close()
-            self._file.close()
+            self._close_file()
 
     def _step(self) -> None:
         try:
@@ -85,8 +89,7 @@ class Spool:
         if not block:
             return
         try:
-            self._file.write(block)
-            self._file.flush()
+            self._write(block)
         except OSError as error:
             if error.errno in _FULL:
                 raise ResourceError(
@@ -100,12 +103,17 @@ class Spool:
         if self._have == self._descriptor.size:
             self._verify()
 
+    def _write(self, block: bytes) -> None:
+        view, place = memoryview(block), self._have
+        while view:
+            written = os.pwrite(self._file, view, place)
+            view, place = view[written:], place + written
+
     def _verify(self) -> None:
         actual = "sha256:" + self._hash.hexdigest()
         if actual != self._descriptor.digest:
             self._have = 0
             self._hash = hashlib.sha256()
-            self._file.seek(0)
             raise IntegrityError(
                 f"a blob that should be {self._descriptor.digest} arrived as {actual}"
             )

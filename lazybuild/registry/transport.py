@@ -18,12 +18,15 @@ from urllib.parse import urlsplit
 
 import urllib3
 from urllib3 import exceptions as broken
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from lazybuild import __version__
+from lazybuild.registry.dial import dial
 from lazybuild.registry.redact import printable
 from lazybuild.registry.retry import Clock, Kind, Trouble
 
 BLOCK: Final = 256 * 1024
+_CONNECT: Final = 10.0
 _DRAIN: Final = 64 * 1024  # rather read so much of an unwanted body than open a connection anew
 _TRICKLE: Final = 1024  # bytes that must come within one stall time
 _AGENT: Final = f"lazybuild/{__version__}"
@@ -35,7 +38,7 @@ Sent = Callable[[], Iterable[bytes]]
 class Timeouts:
     """Seconds. `stall`: the longest silence, also the window of the lowest speed."""
 
-    connect: float = 10.0
+    connect: float = _CONNECT
     stall: float = 15.0
 
 
@@ -170,6 +173,37 @@ class _Speed:
         self._since, self._bytes = now, 0
 
 
+class _Dialled(HTTPConnection):
+    """A connection whose socket comes from `dial`."""
+
+    def _new_conn(self) -> socket.socket:
+        """Named by urllib3, which calls it for every new connection, also to a proxy."""
+        seconds = self.timeout if isinstance(self.timeout, int | float) else _CONNECT
+        try:
+            connection = dial(self.host.strip("[]"), self.port, float(seconds))
+        except socket.gaierror as error:
+            raise broken.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise broken.ConnectTimeoutError(self, "timed out") from error
+        except OSError as error:
+            raise broken.NewConnectionError(self, str(error)) from error
+        connection.settimeout(float(seconds))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+class _DialledTls(HTTPSConnection):
+    _new_conn = _Dialled._new_conn  # noqa: SLF001  # our own, one class above
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Dialled
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _DialledTls
+
+
 class Transport:
     """Pools of kept connections to every host that was asked."""
 
@@ -225,6 +259,7 @@ class Transport:
         if manager is None:
             kind = {"num_pools": 64, "maxsize": self._connections, "block": False}
             fresh = urllib3.ProxyManager(proxy, **kind) if proxy else urllib3.PoolManager(**kind)  # type: ignore[arg-type]  # one dict for both
+            fresh.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
             manager = self._managers.setdefault(proxy, fresh)
         return manager
 

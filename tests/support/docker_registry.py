@@ -38,7 +38,7 @@ class DockerRegistry:
         self.port = _free_port()
         self._log = (folder / "registry.log").open("wb")
         self._process = subprocess.Popen(
-            [PROGRAM, "serve", str(self._config(password))],
+            [PROGRAM, "serve", str(self._config(password=password))],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -74,7 +74,7 @@ class DockerRegistry:
     ) -> None:
         self.close()
 
-    def _config(self, password: bool) -> Path:
+    def _config(self, *, password: bool) -> Path:
         auth = ""
         if password:
             users = self.folder / "htpasswd"
