@@ -41,6 +41,8 @@ class Exit:
     cancelled: bool = False
 
     def __str__(self) -> str:
+        if self.cancelled:
+            return "cancelled"
         if self.reason:
             return f"exit code: {self.status}: {self.reason}"
         if self.signal == SIGKILL or self.status == SIGNALLED + SIGKILL:

@@ -106,6 +106,7 @@ _NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 
+_RACES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
 
 StrPath = str | bytes | os.PathLike[str]
@@ -291,8 +292,17 @@ def openat2(
 
 
 def open_in_root(root_fd: int, path: StrPath, flags: int = os.O_PATH) -> int:
-    """Open `path` as a process chrooted to `root_fd` would, never through a /proc link."""
-    return openat2(root_fd, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    """Open `path` as a process chrooted to `root_fd` would, never through a /proc link.
+
+    A rename anywhere while the kernel resolves `..` makes it give up with EAGAIN, so try again.
+    """
+    resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+    for _ in range(_RACES - 1):
+        try:
+            return openat2(root_fd, path, flags, resolve=resolve)
+        except BlockingIOError:
+            continue
+    return openat2(root_fd, path, flags, resolve=resolve)
 
 
 def mknod_char(path: StrPath, major: int, minor: int, mode: int = 0o600) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pytest
 from support.stepdriver import started
@@ -140,6 +141,35 @@ def test_a_selector_cannot_leave_its_source(box, tmp_path, canary):
     result = box.sh("cat /m/canary", mounts=[{**bind, "selector": "escape"}])
     assert "untouched" not in result.out
     assert result.error == "BuildError"
+
+
+def test_a_selector_that_is_swapped_all_the_time_stays_contained(box, tmp_path, canary):
+    """As two steps would that share a cache: a directory, a link out, and back again."""
+    cache = tmp_path / "cache"
+    (cache / "sub").mkdir(parents=True)
+    (cache / "link").symlink_to("../../../../../../../.." + str(canary.parent))
+    over = threading.Event()
+
+    def swap():
+        while not over.is_set():
+            for source, target in (
+                ("sub", "away"),
+                ("link", "sub"),
+                ("sub", "link"),
+                ("away", "sub"),
+            ):
+                (cache / source).rename(cache / target)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        bind = {"kind": "bind", "source": str(cache), "dest": "/m", "selector": "sub/../sub"}
+        results = [box.sh("cat /m/canary; ls /m", mounts=[bind]) for _ in range(25)]
+    finally:
+        over.set()
+        thread.join()
+    assert all("untouched" not in it.out and "canary" not in it.out for it in results)
+    assert any(it.status == 0 for it in results)
 
 
 @pytest.mark.parametrize("name", ["dev", "proc", "sys"])

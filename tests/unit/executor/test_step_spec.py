@@ -122,5 +122,6 @@ def test_a_failure_of_ours_outranks_the_exit_status():
         _verdict(b"bug odd\n", cancelled=False)
 
 
-def test_exit_is_a_value():
-    assert Exit(status=0) == Exit(status=0)
+def test_a_cancelled_step_says_so():
+    assert str(_verdict(b"", cancelled=True)) == "cancelled"
+    assert str(Exit(status=137, signal=9)) != "cancelled"
