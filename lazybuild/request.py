@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lazybuild.registry.config import RegistryConfig
+
 ALL_STAGES = ("*",)
 
 
@@ -39,17 +41,6 @@ class SshAgent:
     id: str
     socket: str = ""
     keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryOptions:
-    """How registries are reached, beyond what the configuration files say."""
-
-    insecure: tuple[str, ...] = ()
-    authfile: str = ""
-    creds: str = ""
-    cert_dir: str = ""
-    tls_verify: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +79,7 @@ class BuildRequest:
     require_lazy: bool = False
     isolation: str = ""
     jobs: int = 0
-    registries: RegistryOptions = RegistryOptions()
+    registries: RegistryConfig = field(default_factory=RegistryConfig)
     stop: threading.Event = field(default_factory=threading.Event)
 
 

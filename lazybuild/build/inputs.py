@@ -36,9 +36,7 @@ def read(request: BuildRequest) -> Inputs:
     path, data = _dockerfile(request, root)
     named = {name: value for name, value in request.build_contexts.items() if _is_local(value)}
     places = {name: _directory(value, f"--build-context {name}") for name, value in named.items()}
-    others = {
-        name: value for name, value in request.build_contexts.items() if name not in places
-    }
+    others = {name: value for name, value in request.build_contexts.items() if name not in places}
     return Inputs(
         document=parse(data, path),
         context=f"local:{MAIN}",
@@ -99,7 +97,7 @@ def read_regular(path: Path, limit: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    with open(fd, "rb") as file:
+    with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise UsageError(f"{path} is not a regular file")
         data = file.read(limit + 1)

@@ -98,6 +98,7 @@ OPTIONS = [
 
 
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    option: config.Decorator
     for option in reversed(OPTIONS):
         function = option(function)
     return function

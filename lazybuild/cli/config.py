@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lazybuild.errors import UsageError
-from lazybuild.request import RegistryOptions
+from lazybuild.registry.config import RegistryConfig
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -69,9 +69,10 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def registries(values: dict[str, Any]) -> RegistryOptions:
+def registries(values: dict[str, Any]) -> RegistryConfig:
     """Take the registry flags out of a command's values."""
-    return RegistryOptions(
+    return RegistryConfig(
+        environ=dict(os.environ),
         insecure=tuple(values.pop("insecure_registry")),
         authfile=values.pop("authfile"),
         creds=values.pop("creds"),

@@ -55,7 +55,7 @@ class FileRanges:
 
 
 class Ingest:
-    """A blob that is being written. `commit` makes it visible; leaving the block without drops it."""
+    """A blob being written. `commit` makes it visible; leaving the block without drops it."""
 
     def __init__(self, blobs: "Blobs", scratch: Scratch) -> None:
         self._blobs = blobs

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from lazybuild.errors import BuildError
-from lazybuild.executor import agent
+from lazybuild.executor import ssh
 from lazybuild.executor.spec import BindMount
 from lazybuild.llb.ops import Mount
 from lazybuild.worker.services import Services
@@ -16,12 +16,11 @@ def mount(services: Services, stack: ExitStack, mount: Mount) -> BindMount | Non
         if mount.optional:
             return None
         raise BuildError(f"ssh agent {mount.id}: not given", hint=f"give --ssh {mount.id}")
-    if not given.socket:
-        raise BuildError(
-            f"ssh agent {mount.id}: private keys can't be served here",
-            hint="load them into an ssh-agent and give --ssh " + mount.id,
-        )
+    place = given.socket or ",".join(given.keys)
+    directory = stack.enter_context(services.store.scratch.directory("agent"))
     path = stack.enter_context(
-        agent.forwarded(given.socket, uid=mount.uid, gid=mount.gid, mode=mount.mode)
+        ssh.lent(
+            ssh.agent_socket(place, ""), directory, uid=mount.uid, gid=mount.gid, mode=mount.mode
+        )
     )
     return BindMount(source=path, dest=mount.dest)

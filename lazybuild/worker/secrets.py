@@ -1,4 +1,4 @@
-"""Secrets and agents that steps ask for by id. They live in memory: never in a layer, key or log."""
+"""Secrets and agents that steps ask for by id. Never in a layer, key or log."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
 """What the ops of one build have at hand. A value; puts nothing together itself."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,8 @@ class _nothing:  # noqa: N801 - a context manager that does nothing
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`inside` says whether the process stands in its namespaces. `check` raises when a lazy layer
-    could not be read, so that a step that failed for it is not taken for a broken program."""
+    could not be read, so that a step that failed for it is not taken for a broken program.
+    """
 
     store: Store
     snapshots: Snapshots

@@ -1,0 +1,92 @@
+"""Solves a graph in a space: the first pass where the process stands, the second one inside.
+
+The first pass finds what the cache holds and does what needs no namespace. The first command that
+has to run ends it; the process enters its namespaces and the second pass goes on.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lazybuild.build.lowers import Lowers
+from lazybuild.build.space import Space
+from lazybuild.build.trace import Trace
+from lazybuild.llb.graph import Vertex, walk
+from lazybuild.llb.ops import ExecOp
+from lazybuild.request import BuildRequest
+from lazybuild.snapshots.lowers import EagerLower
+from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.solver.report import Reporter
+from lazybuild.solver.solve import Solver
+from lazybuild.sources.http import HttpSources
+from lazybuild.sources.images import Images
+from lazybuild.sources.local import LocalSources
+from lazybuild.worker.records import Records
+from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
+from lazybuild.worker.sources import HttpSource, ImageSource, LocalSource, StoredDigests
+from lazybuild.worker.worker import Worker
+
+JOBS = 8
+
+
+class Engine:
+    """Solves for one build; keeps what the statistics ask for."""
+
+    def __init__(
+        self,
+        space: Space,
+        request: BuildRequest,
+        directories: Mapping[str, Path],
+    ) -> None:
+        self._space = space
+        self._request = request
+        self.images = Images(space.store, space.registry, pull=request.pull)
+        eager = EagerLower(space.store, space.blob_stream)
+        self.lowers = Lowers(space, eager, require_lazy=request.require_lazy)
+        self.snapshots = Snapshots(space.store, self.lowers, space.ranges, sink=space.sink)
+        self.trace = Trace(space, self.snapshots, ordered=request.epoch is not None)
+        self._reporter = Reporter(space.sink)
+        self._sources: dict[str, Source] = {
+            "docker-image": ImageSource(self.images),
+            "local": LocalSource(LocalSources(directories, StoredDigests(space.store))),
+        }
+        http = HttpSource(HttpSources(store=space.store), self.snapshots)
+        self._sources |= {"http": http, "https": http}
+
+    def solve(self, head: Vertex) -> Snapshot:
+        try:
+            return self._attempt(head)
+        except NamespaceNeededError:
+            self._space.enter()
+            return self._attempt(head)
+
+    def _attempt(self, head: Vertex) -> Snapshot:
+        inside = self._space.inside
+        commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
+        solver: Solver[Result] = Solver(
+            Worker(self._services()),
+            Records(self._space.store),
+            self._reporter,
+            jobs=self._request.jobs or JOBS,
+            parallel=inside or not commands,
+            stop=self._request.stop,
+        )
+        result = solver.solve(head)
+        if not isinstance(result, Snapshot):
+            raise TypeError("the result of a graph is a snapshot")
+        return result
+
+    def _services(self) -> Services:
+        request = self._request
+        return Services(
+            store=self._space.store,
+            snapshots=self.snapshots,
+            sources=self._sources,
+            sink=self._space.sink,
+            stop=request.stop,
+            inside=self._space.inside,
+            tracer=self.trace,
+            check=self._space.check,
+            epoch=request.epoch,
+            secrets={secret.id: secret for secret in request.secrets},
+            agents={agent.id: agent for agent in request.ssh},
+        )

@@ -1,0 +1,104 @@
+"""From a snapshot to an image: blobs for new layers, their order, config, manifest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lazybuild.build.engine import Engine
+from lazybuild.build.order import Order
+from lazybuild.build.space import Space
+from lazybuild.dockerfile.options import Compiled
+from lazybuild.errors import BuildError
+from lazybuild.estargz.writer import WriterOptions
+from lazybuild.oci import codec, mutate, times
+from lazybuild.oci.descriptor import (
+    DOCKER_LAYER_GZIP,
+    OCI_CONFIG,
+    OCI_LAYER_GZIP,
+    Descriptor,
+)
+from lazybuild.oci.image import ImageConfig, Manifest
+from lazybuild.oci.mutate import LayerMeta
+from lazybuild.request import PrefetchStats
+from lazybuild.snapshots.manager import Snapshot
+from lazybuild.store import Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An image whose manifest and config are blobs of the store."""
+
+    manifest: Manifest
+    config: ImageConfig
+    descriptor: Descriptor
+    layers: tuple[Layer, ...]
+    snapshot: Snapshot
+    prefetch: tuple[PrefetchStats, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """How the image is written. `prefetch` False leaves files in path order."""
+
+    options: WriterOptions
+    annotations: Mapping[str, str]
+    prefetch: bool
+
+
+def finish(
+    space: Space, engine: Engine, compiled: Compiled, snapshot: Snapshot, how: Finish
+) -> Built:
+    """Write what is not written yet; the image is in the store when this returns."""
+    order = Order(engine.trace.uses, engine.snapshots, snapshot, compiled.config.config)
+    prefetch = [_write(engine, order, layer_id, how) for layer_id in snapshot.layers]
+    layers = tuple(engine.snapshots.layer(layer_id) for layer_id in snapshot.layers)
+    config = mutate.finish(
+        compiled.config,
+        [_meta(layer) for layer in layers],
+        base_history=compiled.config.history[: compiled.base_history],
+        epoch=compiled.epoch,
+    )
+    manifest = Manifest(
+        config=_put(space, OCI_CONFIG, codec.encode(config)),
+        layers=tuple(_descriptor(layer) for layer in layers),
+        annotations=how.annotations,
+    )
+    return Built(
+        manifest=manifest,
+        config=config,
+        descriptor=_put(space, manifest.media_type, codec.encode(manifest)),
+        layers=layers,
+        snapshot=snapshot,
+        prefetch=tuple(item for item in prefetch if item is not None),
+    )
+
+
+def _write(engine: Engine, order: Order, layer_id: str, how: Finish) -> PrefetchStats | None:
+    layer = engine.snapshots.layer(layer_id)
+    if layer.ordered:
+        return None
+    names, sources = order.of(layer_id) if how.prefetch else ([], ())
+    descriptor = engine.snapshots.write_blob(layer_id, names, how.options)
+    tree = engine.snapshots.layer_tree(layer_id)
+    sizes = [node.size for name in names if (node := tree.lookup(name))]
+    return PrefetchStats(
+        digest=descriptor.digest, files=len(names), bytes=sum(sizes), sources=sources
+    )
+
+
+def _put(space: Space, media_type: str, data: bytes) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=space.store.blobs.put(data), size=len(data))
+
+
+def _meta(layer: Layer) -> LayerMeta:
+    if layer.diff_id is None:
+        raise BuildError(f"layer {layer.id} has no diff ID")
+    return LayerMeta(diff_id=layer.diff_id, created=times.format_ns(layer.created))
+
+
+def _descriptor(layer: Layer) -> Descriptor:
+    """As the manifest has it: OCI's media types, since only they carry the TOC annotations."""
+    if layer.descriptor is None:
+        raise BuildError(f"layer {layer.id} has no blob")
+    if layer.descriptor.media_type == DOCKER_LAYER_GZIP:
+        return replace(layer.descriptor, media_type=OCI_LAYER_GZIP)
+    return layer.descriptor

@@ -1,0 +1,83 @@
+"""Layer by layer, how a lower directory is had: lazily when it can be, else eagerly and why."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from lazybuild.build.space import Space
+from lazybuild.errors import HostError
+from lazybuild.events import Noted
+from lazybuild.snapshots.lowers import EagerLower
+from lazybuild.store import Layer
+from lazybuild.worker.services import NamespaceNeededError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """`mode` is lazy or eager; sizes in bytes."""
+
+    digest: str
+    mode: str
+    reason: str = ""
+    size: int = 0
+
+
+class Lowers:
+    """A `LowerSource` that keeps account. `require_lazy` makes eager an error."""
+
+    def __init__(self, space: Space, eager: EagerLower, *, require_lazy: bool) -> None:
+        self._space = space
+        self._eager = eager
+        self._require_lazy = require_lazy
+        self._lock = threading.Lock()
+        self._modes: dict[str, Mode] = {}
+
+    def path(self, layer: Layer) -> Path:
+        if not self._space.inside:
+            raise NamespaceNeededError(layer.id)
+        found, reason = self._lazily(layer)
+        if found is None:
+            return self._eagerly(layer, reason)
+        self._note(layer, "lazy", "")
+        return found
+
+    def modes(self) -> tuple[Mode, ...]:
+        """What was decided for layers that came from outside, in the order of the decisions."""
+        with self._lock:
+            return tuple(self._modes.values())
+
+    def _lazily(self, layer: Layer) -> tuple[Path | None, str]:
+        lazy = self._space.lazy()
+        if lazy is None:
+            return None, "no FUSE on this host"
+        if layer.descriptor is None or not layer.toc_digest:
+            return None, "not eStargz"
+        blobs, digest = self._space.store.blobs, layer.descriptor.digest
+        blob = blobs.path(digest) if blobs.has(digest) else None
+        return lazy.add(layer.descriptor, layer.toc_digest, origins=layer.origins, blob=blob)
+
+    def _eagerly(self, layer: Layer, reason: str) -> Path:
+        self._note(layer, "eager", reason)
+        if self._require_lazy and layer.origins:
+            raise HostError(
+                f"layer {digest_of(layer)} can't be read lazily: {reason}",
+                hint="leave --require-lazy out, or convert the base with lazybuild convert",
+            )
+        return self._eager.path(layer)
+
+    def _note(self, layer: Layer, mode: str, reason: str) -> None:
+        if not layer.origins:
+            return
+        digest = digest_of(layer)
+        with self._lock:
+            if digest in self._modes:
+                return
+            size = layer.descriptor.size if layer.descriptor else 0
+            made = Mode(digest=digest, mode=mode, reason=reason, size=size)
+            self._modes[digest] = made
+        why = f": {reason}" if reason else ""
+        self._space.sink(Noted(message=f"layer {digest[:19]} {size / 1e6:.0f} MB: {mode}{why}"))
+
+
+def digest_of(layer: Layer) -> str:
+    return layer.descriptor.digest if layer.descriptor else layer.id

@@ -1,0 +1,78 @@
+"""One build from its request to its result, as a list of steps."""
+
+import json
+import time
+
+from lazybuild.build import inputs, translate
+from lazybuild.build.collect import Collector, task
+from lazybuild.build.deliver import deliver
+from lazybuild.build.engine import Engine
+from lazybuild.build.finish import finish
+from lazybuild.build.inputs import Inputs
+from lazybuild.build.resolver import ImageResolver
+from lazybuild.build.space import Space
+from lazybuild.build.stats import statistics
+from lazybuild.dockerfile.compile import compile as compile_document
+from lazybuild.dockerfile.options import Compiled
+from lazybuild.errors import BuildError, DockerfileError
+from lazybuild.events import Sink
+from lazybuild.oci import codec
+from lazybuild.request import BuildRequest, BuildResult
+from lazybuild.snapshots.manager import Snapshot
+
+
+def build(request: BuildRequest, sink: Sink) -> BuildResult:
+    """Build what is asked for and deliver it. Raises LazybuildError."""
+    started = time.monotonic()
+    events = Collector(sink)
+    with task(events, "[internal] load build definition"):
+        given = inputs.read(request)
+    try:
+        return _build(request, given, events, started)
+    except (BuildError, DockerfileError) as error:
+        error.source = error.source or given.document.source
+        raise
+
+
+def _build(request: BuildRequest, given: Inputs, events: Collector, started: float) -> BuildResult:
+    with Space(
+        root=request.root,
+        config=request.registries,
+        sink=events,
+        stop=request.stop,
+        isolation=request.isolation,
+    ) as space:
+        engine = Engine(space, request, given.directories)
+        _enter_early(space, given)
+        compiled = _compile(request, given, engine, events)
+        snapshot = Snapshot()
+        if compiled.head is not None:
+            snapshot = engine.solve(compiled.head.vertex)
+        with task(events, "exporting to image"):
+            how = translate.how_to_finish(request, compiled.epoch)
+            built = finish(space, engine, compiled, snapshot, how)
+        names = deliver(space, request, built)
+        return BuildResult(
+            digest=built.descriptor.digest,
+            config_digest=built.manifest.config.digest,
+            descriptor=json.loads(codec.encode(built.descriptor)),
+            names=names,
+            stats=statistics(space, engine, built, events, started),
+            platform=str(compiled.platform),
+        )
+
+
+def _enter_early(space: Space, given: Inputs) -> None:
+    """A store that has seen no step can't answer for one: no pass outside is worth its time."""
+    commands = any(node.keyword == "run" for node in given.document.nodes)
+    if commands and not space.store.meta.has_records():
+        space.enter()
+
+
+def _compile(request: BuildRequest, given: Inputs, engine: Engine, events: Collector) -> Compiled:
+    resolver = ImageResolver(engine.images, events)
+    options = translate.compile_options(request, given)
+    compiled = compile_document(given.document, options, resolver)
+    for finding in compiled.warnings:
+        events(translate.warning(finding))
+    return compiled

@@ -1,0 +1,125 @@
+"""Where a build happens: the store, the registry, the namespaces, the lazy file system.
+
+Everything is opened when it is first needed and closed in the reverse order, whatever happens.
+"""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, Self
+
+from lazybuild.build.pieces import Pieces
+from lazybuild.errors import BuildError, UsageError
+from lazybuild.events import Noted, Ready, Sink
+from lazybuild.executor import ladder
+from lazybuild.executor.ladder import Host
+from lazybuild.oci.ranges import RangeReader
+from lazybuild.registry.client import Registry
+from lazybuild.registry.config import RegistryConfig
+from lazybuild.snapshots.lazyfs.client import DaemonDiedError, LazyFs
+from lazybuild.store import Layer, Store
+
+
+@dataclass(kw_only=True)
+class Space:
+    """One build's surroundings. `host` is None until the namespaces are entered."""
+
+    root: Path
+    config: RegistryConfig
+    sink: Sink
+    stop: threading.Event
+    isolation: str = ""
+    host: Host | None = None
+
+    def __post_init__(self) -> None:
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._registry: Registry | None = None
+        self._lazy: LazyFs | None = None
+        self.store = self._stack.enter_context(Store(self.root))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def inside(self) -> bool:
+        return self.host is not None
+
+    @property
+    def tier(self) -> str:
+        """T0 is a build that needs no namespace."""
+        return self.host.tier if self.host else "T0"
+
+    def enter(self) -> None:
+        """Step onto the highest rung of the ladder; threads may be started from here on."""
+        if self.host is not None:
+            return
+        host = ladder.probe(self.root, force=tier_of(self.isolation))
+        ladder.enter(host)
+        self.host = host
+        self.sink(Noted(message=f"tier {host.tier}: {host.reason}"))
+        self.sink(Ready())
+        if host.fuse:
+            self.lazy()
+
+    def registry(self) -> Registry:
+        with self._lock:
+            if self._registry is None:
+                self._registry = self._stack.enter_context(Registry(self.config, self.sink))
+            return self._registry
+
+    def lazy(self) -> LazyFs | None:
+        """The lazy file system, or None on a host without FUSE."""
+        if self.host is None or not self.host.fuse:
+            return None
+        with self._lock:
+            if self._lazy is None:
+                self._lazy = self._start_lazy()
+            return self._lazy
+
+    def _start_lazy(self) -> LazyFs:
+        mountpoint = self._stack.enter_context(self.store.scratch.directory("lazy"))
+        started = LazyFs.start(mountpoint, self.root, self.config.to_json())
+        self._stack.callback(started.close)
+        return started
+
+    def ranges(self, layer: Layer) -> RangeReader:
+        """Random access to a layer's blob: in the store, else at a registry."""
+        if layer.descriptor is None:
+            raise BuildError(f"layer {layer.id} has no blob yet")
+        if self.store.blobs.has(layer.descriptor.digest):
+            return self.store.blobs.ranges(layer.descriptor.digest)
+        return self.registry().ranges(layer.origins, layer.descriptor)
+
+    def blob_stream(self, layer: Layer) -> BinaryIO:
+        """A layer's blob from its beginning to its end."""
+        if layer.descriptor is None:
+            raise BuildError(f"layer {layer.id} has no blob yet")
+        if self.store.blobs.has(layer.descriptor.digest):
+            return self.store.blobs.open(layer.descriptor.digest)
+        return Pieces(self.registry().blob(layer.origins, layer.descriptor))
+
+    def check(self) -> None:
+        """Raise what went wrong when a lazy layer was read, if anything did."""
+        lazy = self._lazy
+        if lazy is not None and lazy.failures:
+            raise lazy.failures[0].error
+        if lazy is not None and not lazy.alive:
+            raise DaemonDiedError("the process of the lazy file system ended during a step")
+
+    def lazy_if_started(self) -> LazyFs | None:
+        return self._lazy
+
+
+def tier_of(text: str) -> Literal["T1", "T3"] | None:
+    """What `--isolation` asks for; the words of other builders mean "choose yourself"."""
+    match text:
+        case "T1" | "T3":
+            return text
+        case "" | "default" | "rootless" | "oci" | "chroot":
+            return None
+    raise UsageError(f"--isolation {text}: not a tier", hint="T1 and T3 can be forced")

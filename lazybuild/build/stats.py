@@ -1,0 +1,48 @@
+"""The numbers of a build, put together from those who counted."""
+
+import time
+
+from lazybuild.build.collect import Collector
+from lazybuild.build.engine import Engine
+from lazybuild.build.finish import Built
+from lazybuild.build.space import Space
+from lazybuild.request import BuildStats, LayerStats
+
+
+def statistics(
+    space: Space, engine: Engine, built: Built, events: Collector, started: float
+) -> BuildStats:
+    base, requests = _base_layers(space, engine)
+    own = [
+        LayerStats(digest=layer.descriptor.digest, mode="local", size=layer.descriptor.size)
+        for layer in built.layers
+        if layer.descriptor is not None and not layer.origins
+    ]
+    return BuildStats(
+        tier=space.tier,
+        wall_seconds=round(time.monotonic() - started, 3),
+        bytes_fetched=sum(layer.bytes_fetched for layer in base),
+        requests=requests,
+        layers=(*base, *own),
+        steps=events.steps(),
+        prefetch=built.prefetch,
+    )
+
+
+def _base_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
+    lazy = space.lazy_if_started()
+    read = lazy.stats() if lazy is not None else {}
+    layers = []
+    for mode in engine.lowers.modes():
+        seen = read.get(mode.digest)
+        fetched = seen.bytes_fetched if seen else mode.size if mode.mode == "eager" else 0
+        layers.append(
+            LayerStats(
+                digest=mode.digest,
+                mode=mode.mode,
+                reason=mode.reason,
+                size=mode.size,
+                bytes_fetched=fetched,
+            )
+        )
+    return layers, sum(layer.requests for layer in read.values())

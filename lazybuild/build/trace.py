@@ -1,0 +1,90 @@
+"""Sees which files steps use, and keeps it by layer in the store: the material of the order.
+
+Lazy layers tell it themselves (first reads in the FUSE daemon); for layers that are directories the
+merged mount is watched. What one build saw the next ones know, as long as the layer is kept.
+"""
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lazybuild.build.space import Space
+from lazybuild.llb.graph import Vertex
+from lazybuild.oci.digest import Digest
+from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.store import Layer, Store
+
+MEMO = "used"
+MAX_NAMES = 20_000
+
+
+class Uses:
+    """Names of files by layer id, in the order of their first use, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+
+    def of(self, layer_id: str) -> list[str]:
+        return [str(name) for name in json.loads(self._store.meta.memo_get(MEMO, layer_id) or "[]")]
+
+    def add(self, layer_id: str, names: list[str]) -> None:
+        with self._lock:
+            known = dict.fromkeys(self.of(layer_id))
+            wanted = [name for name in dict.fromkeys(names) if name not in known]
+            if wanted and len(known) < MAX_NAMES:
+                text = json.dumps([*known, *wanted][:MAX_NAMES])
+                self._store.meta.memo_put(MEMO, layer_id, text)
+
+
+class Trace:
+    """The `Tracer` of a build. `ordered` sorts what one step used by name: the set of files that a
+    step uses is the same each time, their order among parallel processes need not be.
+    """
+
+    def __init__(self, space: Space, snapshots: Snapshots, *, ordered: bool) -> None:
+        self._space = space
+        self._snapshots = snapshots
+        self._ordered = ordered
+        self._lock = threading.Lock()
+        self._seen = 0
+        self.uses = Uses(space.store)
+
+    @contextmanager
+    def watch(self, vertex: Vertex, snapshot: Snapshot, merged: Path) -> Iterator[None]:
+        del vertex
+        layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
+        directories = [layer for layer in layers if layer.directory]
+        with self._watched(merged, directories):
+            yield
+        self._keep(self._read_lazily(), self._space.store)
+
+    @contextmanager
+    def _watched(self, merged: Path, layers: list[Layer]) -> Iterator[None]:
+        del merged, layers
+        yield
+
+    def _read_lazily(self) -> list[tuple[str, str]]:
+        """(layer digest, name) of first reads since the last look."""
+        lazy = self._space.lazy_if_started()
+        if lazy is None:
+            return []
+        with self._lock:
+            found = lazy.trace(self._seen)
+            self._seen += len(found)
+        return found
+
+    def _keep(self, found: list[tuple[str, str]], store: Store) -> None:
+        by_layer: defaultdict[str, list[str]] = defaultdict(list)
+        for digest, name in found:
+            by_layer[digest].append(name)
+        for digest, names in by_layer.items():
+            layer = store.meta.layer_by_digest(Digest(digest))
+            if layer is not None:
+                self._add(layer.id, names)
+
+    def _add(self, layer_id: str, names: list[str]) -> None:
+        self.uses.add(layer_id, sorted(names) if self._ordered else names)

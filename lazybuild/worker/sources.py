@@ -1,0 +1,90 @@
+"""Source ops as the solver sees them: what identifies each, and how it becomes a result."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lazybuild.estargz.entry import Item
+from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import SourceOp
+from lazybuild.oci import platform, reference
+from lazybuild.oci.reference import Reference
+from lazybuild.snapshots.hosttree import FileKey
+from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.solver.types import KeyPlan
+from lazybuild.sources.http import HttpSources
+from lazybuild.sources.images import Images
+from lazybuild.sources.local import LocalSources
+from lazybuild.store import Store
+from lazybuild.store.meta import FileState
+from lazybuild.worker.keys import source_plan
+from lazybuild.worker.services import Result
+
+
+class ImageSource:
+    """`docker-image://NAME@DIGEST`: identified by the digest, wherever it comes from."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan:
+        return source_plan(vertex, "image", self._pinned(vertex, op).digest or "")
+
+    def load(self, vertex: Vertex, op: SourceOp) -> Result:
+        return self._images.snapshot(self._images.load(self._pinned(vertex, op)))
+
+    def _pinned(self, vertex: Vertex, op: SourceOp) -> Reference:
+        ref = reference.parse(op.identifier.partition("://")[2])
+        if ref.digest:
+            return ref
+        want = vertex.platform
+        found = platform.host() if want is None else platform.parse(str(want))
+        return self._images.find(ref, found).reference
+
+
+class LocalSource:
+    """`local://NAME`: looked at in each build; what is copied of it counts by content."""
+
+    def __init__(self, sources: LocalSources) -> None:
+        self._sources = sources
+
+    def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan:
+        del vertex
+        return KeyPlan(digest=op.identifier, stable=False)
+
+    def load(self, vertex: Vertex, op: SourceOp) -> Result:
+        del vertex
+        return self._sources.tree(op)
+
+
+class HttpSource:
+    """`https://...`: identified by bytes, name and metadata of the file."""
+
+    def __init__(self, sources: HttpSources, snapshots: Snapshots) -> None:
+        self._sources = sources
+        self._snapshots = snapshots
+
+    def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan:
+        return source_plan(vertex, "http", *self._sources.file(op).identity)
+
+    def load(self, vertex: Vertex, op: SourceOp) -> Result:
+        del vertex
+        return layer_of(self._snapshots, self._sources.items(self._sources.file(op)))
+
+
+def layer_of(snapshots: Snapshots, items: Iterable[Item]) -> Snapshot:
+    return Snapshot((snapshots.add_layer(items),))
+
+
+class StoredDigests:
+    """The memory of file digests of `HostTree`, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self, keys: Sequence[FileKey]) -> Mapping[FileKey, str]:
+        found = self._store.meta.file_digests([FileState(*key) for key in keys])
+        return {FileKey(*state): digest for state, digest in found.items()}
+
+    def save(self, digests: Mapping[FileKey, str]) -> None:
+        self._store.meta.put_file_digests(
+            {FileState(*key): digest for key, digest in digests.items()}
+        )
