@@ -21,7 +21,6 @@ from lazybuild.registry.session import NOT_FOUND, Reply, Request
 
 _MOST_PAGES: Final = 64
 _MOST_FOUND: Final = 10_000
-_FIRST_ERROR: Final = 400
 _NO_API: Final = frozenset({400, 404, 405, 501})
 _LINK: Final = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
 
@@ -81,20 +80,13 @@ def _pages(registry: Registry, first: Request) -> Iterator[Index | None]:
     """All pages, of one origin and none twice; one None if there is no such API."""
     request, seen = first, set[str]()
     while True:
-        attempts = registry.session.attempts(request)
-        reply = registry.session.send(request, attempts)
-        if reply.answer.status in _NO_API and not seen:
-            reply.answer.close()
-            yield None
+        reply, data = _fetch(registry, request, frozenset() if seen else _NO_API)
+        kind = reply.answer.header("Content-Type")
+        if reply.answer.status in _NO_API or not kind.startswith(OCI_INDEX):
+            yield None  # or a proxy that answers 200 to everything
             return
-        if reply.answer.status >= _FIRST_ERROR:
-            registry.session.refuse(request, reply, attempts)
         seen.add(reply.url)
-        with reply.answer as answer:
-            if not answer.header("Content-Type").startswith(OCI_INDEX):
-                yield None  # a proxy that answers 200 to everything
-                return
-            yield codec.parse_index(answer.read(MANIFEST_LIMIT))
+        yield _index(data, first)
         place = _following(reply, request)
         if not place:
             return
@@ -137,15 +129,20 @@ def _tagged_index(registry: Registry, name: str, subject: Digest) -> Index | Non
         headers={"Accept": OCI_INDEX},
         subject=f"{endpoint.name}:{fallback_tag(subject)}",
     )
+    reply, data = _fetch(registry, request, frozenset({NOT_FOUND}))
+    return None if reply.answer.status == NOT_FOUND else _index(data, request)
+
+
+def _fetch(registry: Registry, request: Request, absent: frozenset[int]) -> tuple[Reply, bytes]:
     attempts = registry.session.attempts(request)
-    reply = registry.session.send(request, attempts)
-    if reply.answer.status == NOT_FOUND:
-        reply.answer.close()
-        return None
-    if reply.answer.status >= _FIRST_ERROR:
-        registry.session.refuse(request, reply, attempts)
-    with reply.answer as answer:
-        return codec.parse_index(answer.read(MANIFEST_LIMIT))
+    return registry.session.fetch(request, MANIFEST_LIMIT, attempts, absent=absent)
+
+
+def _index(data: bytes, request: Request) -> Index:
+    try:
+        return codec.parse_index(data)
+    except IntegrityError as error:
+        raise IntegrityError(f"{request.title}: {error.message}") from error
 
 
 def _add_to_tag(registry: Registry, name: str, subject: Digest, added: Descriptor) -> None:

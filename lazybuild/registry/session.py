@@ -118,11 +118,21 @@ class Session:
             except Trouble as trouble:
                 attempts.failed(trouble)
 
-    def fetch(self, request: Request, limit: int, attempts: Attempts) -> tuple[Reply, bytes]:
-        """A whole small answer below 400. Raises RegistryError for any other."""
+    def fetch(
+        self,
+        request: Request,
+        limit: int,
+        attempts: Attempts,
+        *,
+        absent: frozenset[int] = frozenset(),
+    ) -> tuple[Reply, bytes]:
+        """A whole small answer below 400, or one of `absent` without its body."""
         while True:
             try:
                 reply = self.once(request)
+                if reply.answer.status in absent:
+                    reply.answer.close()
+                    return reply, b""
                 if reply.answer.status >= _FIRST_ERROR:
                     self.refuse(request, reply, attempts)
                 with reply.answer as answer:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import urllib3
@@ -24,6 +24,9 @@ from lazybuild import __version__
 from lazybuild.registry.dial import dial
 from lazybuild.registry.redact import printable
 from lazybuild.registry.retry import Clock, Kind, Trouble
+
+if TYPE_CHECKING:
+    from urllib3._base_connection import BaseHTTPConnection
 
 BLOCK: Final = 256 * 1024
 _CONNECT: Final = 10.0
@@ -202,6 +205,11 @@ class _HttpPool(urllib3.HTTPConnectionPool):
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _DialledTls
+
+    def _validate_conn(self, conn: "BaseHTTPConnection") -> None:
+        """Connect without the library's warning: unverified is what the user asked for."""
+        if conn.is_closed:
+            conn.connect()
 
 
 class Transport:
