@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol, cast
 
 import deflate
+import isal
 import zstandard
 from isal import igzip, isal_zlib
 
@@ -53,7 +54,11 @@ def compressor(name: str) -> Compressor:
 
 def describe() -> dict[str, str]:
     """Names and versions of what decides the bytes of a layer."""
-    return {"deflate": str(deflate.__version__), "zstandard": zstandard.__version__}
+    return {
+        "deflate": deflate.__version__,
+        "isal": isal.__version__,
+        "zstandard": zstandard.__version__,
+    }
 
 
 def _igzip(data: Buffer, level: int) -> bytes:

@@ -25,7 +25,7 @@ CHUNK = "chunk"
 ZEROS = "zeros"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 _SLACK = 8192
 """How much longer than its payload a compressed piece may be: heads, trailers, empty blocks."""
 
@@ -193,7 +193,7 @@ def from_entry(entry: Entry) -> TocEntry:
         dev_major=entry.major,
         dev_minor=entry.minor,
         xattrs=dict(sorted(entry.xattrs.items())) if entry.xattrs else None,
-        digest=_EMPTY if entry.kind is Kind.REG and not entry.size else "",
+        digest=names.EMPTY_DIGEST if entry.kind is Kind.REG and not entry.size else "",
     )
 
 
