@@ -211,6 +211,56 @@ def devices(place: Path) -> dict[str, tuple[str, int, int]]:
     return {i.entry.name: (str(i.entry.kind), i.entry.major, i.entry.minor) for i in items}
 
 
+def patched(data: bytes, at: int, value: bytes) -> bytes:
+    """A tar whose first header has other bytes, and a checksum that agrees."""
+    head = bytearray(data[:512])
+    head[at : at + len(value)] = value
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + data[512:]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        b"\xff" * 12,
+        b"\x80" + b"\0" * 3 + b"\x7f" + b"\xff" * 7,
+        b"\x80" + b"\xff" * 11,
+        b"77777777777\0",
+        b"-0000000001\0",
+    ],
+)
+def test_18_sizes_that_no_file_has(place, size):
+    data = patched(tar([file("f", b"1")]), 124, size)
+    with pytest.raises(IntegrityError):
+        inside(lay, place, data)
+
+
+def test_19_what_pax_headers_say_is_judged_too(place):
+    for pax in ({"path": "../canary"}, {"path": "a/../../canary"}, {"size": "99999999999999999"}):
+        with pytest.raises(IntegrityError):
+            inside(lay, place, tar([file("f", b"1", pax_headers=pax)]))
+
+
+def test_20_a_sparse_file_of_an_exbibyte(place):
+    pax = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "f",
+        "GNU.sparse.realsize": str(1 << 60),
+    }
+    body = b"0\n".ljust(512, b"\0")
+    with pytest.raises(IntegrityError, match="sparse"):
+        inside(lay, place, tar([file("f", body, pax_headers=pax)]))
+
+
+def test_26_a_layer_that_ends_early(place):
+    data = tar([file("a", b"1"), file("b", bytes(5000))])
+    for length in (100, 600, 1024 + 700, 3000):
+        with pytest.raises(IntegrityError):
+            inside(lay, place, data[:length])
+
+
 def test_17_a_fifo_is_made_and_not_opened(place):
     assert unpacked(place, fifo("p"))["p"][0] == "fifo"
 
