@@ -85,10 +85,10 @@ def read_mount(flag: Value, expand: Callable[[str], str]) -> RunMount:
     """One flag, its values expanded by `expand`."""
     mount = RunMount(span=flag.span)
     for key, value in _fields(flag):
+        if value is None and key not in _SWITCHES:
+            raise _wrong(flag, f"invalid field '{key}' must be a key=value pair")
         known = _known(key, flag)
         if value is None:
-            if key not in _SWITCHES:
-                raise _wrong(flag, f"invalid field '{key}' must be a key=value pair")
             mount = _set(mount, known, "true", flag)
         else:
             mount = _set(mount, known, expand(value), flag)
@@ -97,6 +97,8 @@ def read_mount(flag: Value, expand: Callable[[str], str]) -> RunMount:
 
 
 def _fields(flag: Value) -> Iterator[tuple[str, str | None]]:
+    if not flag.text:
+        raise _wrong(flag, "a mount needs at least a target")
     if not _ROW.fullmatch(flag.text):
         raise _wrong(flag, f"failed to parse csv mounts: a stray quote in {flag.text}")
     for field in _FIELD.findall(flag.text):

@@ -34,10 +34,11 @@ class Plan:
         return self.by_name.get(name.lower()) or self._image(name, span)
 
     def numbered(self, text: str, span: Span) -> Draft:
+        stages = [draft for draft in self.drafts if draft.stage]
         index = int(text[:9])
-        if not 0 <= index < len(self.drafts):
+        if not 0 <= index < len(stages):
             raise DockerfileError(f"invalid stage index {text}", span=span)
-        return self.drafts[index]
+        return stages[index]
 
     def _image(self, name: str, span: Span) -> Draft:
         if name not in self.images:
@@ -67,9 +68,14 @@ def make_plan(
             draft.steps.append(plan_step(plan, draft, step, words))
         draft.count_steps()
     _refuse_cycles(plan.drafts)
-    if len(plan.drafts) == 1:
+    if len(plan.drafts) == 1 and not _has_mounts(plan.drafts[0]):
         plan.drafts[0].shown = ""
     return plan
+
+
+def _has_mounts(draft: Draft) -> bool:
+    """To the reference each mount is a stage that is mounted from, and so a reason for names."""
+    return any(isinstance(planned.step, Run) and planned.step.mounts for planned in draft.steps)
 
 
 def _add_stage(

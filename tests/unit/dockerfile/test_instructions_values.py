@@ -251,6 +251,8 @@ def test_mount_quoting_and_expansion():
     [
         ("type=bnd,target=/a", "unsupported mount type"),
         ("target", "must be a key=value pair"),
+        ("targt", "must be a key=value pair"),
+        ("", "a mount needs at least a target"),
         ("targt=/a", "unexpected key 'targt'"),
         ("target=/a,size=1", "unexpected key 'size' for mount type 'bind'"),
         ("target=/a,required", "unexpected key 'required' for mount type 'bind'"),

@@ -80,6 +80,7 @@ def test_no_target_is_the_last_stage():
         ),
         ("FROM debian\nCOPY --from=7 /x /x\n", "invalid stage index 7"),
         ("FROM debian\nCOPY --from=-1 /x /x\n", "invalid stage index -1"),
+        ("FROM debian\nCOPY --from=debian /x /x\nCOPY --from=1 /x /x\n", "invalid stage index 1"),
         ("ARG X\nFROM $X\n", "base name ($X) should not be blank"),
         ("FROM --platform=$X debian\n", "empty platform value from expression $X"),
         ("FROM --platform=a/b/c/d debian\n", "failed to parse platform"),
@@ -156,6 +157,12 @@ def test_platform_is_imposed_on_the_config():
     aim = Platform(os="linux", architecture="arm", variant="v7")
     config = compiled("FROM debian\n", images, platform=aim).config
     assert (config.architecture, config.variant) == ("arm", "v7")
+
+
+def test_a_stage_alone_has_a_name_only_when_something_is_mounted():
+    assert names(compiled("FROM debian AS dev\nRUN x\n"))[-1] == "[2/2] RUN x"
+    text = "FROM debian AS dev\nRUN --mount=type=tmpfs,target=/t x\n"
+    assert names(compiled(text))[-1].startswith("[dev 2/2] RUN")
 
 
 def test_several_platforms_are_marked():
