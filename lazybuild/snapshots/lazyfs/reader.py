@@ -106,10 +106,12 @@ class LazyLayer:
 class ChunkReader:
     """Reads chunks of any number of layers through one cache and one set of connections."""
 
-    def __init__(self, cache: ChunkCache, *, gate: Gate | None = None) -> None:
+    def __init__(
+        self, cache: ChunkCache, *, gate: Gate | None = None, memory: Memory | None = None
+    ) -> None:
         self.gate = gate or Gate()
         self._cache = cache
-        self._memory = Memory()
+        self._memory = memory or Memory()
         self._lock = threading.Lock()
         self._flights: dict[bytes, Future[bytes]] = {}
         self._loading = [threading.Lock() for _ in range(16)]

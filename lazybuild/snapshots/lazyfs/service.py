@@ -156,6 +156,8 @@ class Service:
 
     def _after_fetch(self, layer: LazyLayer, ino: int) -> None:
         """A read had to wait for the network: see what can be learned from that."""
+        if not layer.cached:
+            return
         self._speculator.consider(layer, ino)
         if not layer.filling and layer.figures.bytes_fetched > layer.source.size * WHOLE_SHARE:
             layer.filling = True
