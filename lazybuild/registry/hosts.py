@@ -12,7 +12,7 @@ from typing import Final
 from lazybuild.errors import RegistryError, UsageError
 from lazybuild.registry.credentials import DOCKER_HUB
 from lazybuild.registry.redact import printable
-from lazybuild.registry.trust import is_loopback, split_port
+from lazybuild.registry.trust import is_address, is_loopback, split_port
 
 _HUB_HOST: Final = "registry-1.docker.io"
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", _HUB_HOST})
@@ -161,13 +161,20 @@ def split_name(name: str) -> tuple[str, str]:
     """`host:port/repository` into its two parts, both checked. Raises UsageError."""
     host, _, repository = name.partition("/")
     if (
-        not _HOST.fullmatch(host)
+        not _is_host(host)
         or not repository
         or len(name) > _NAME_LIMIT
         or not all(_PART.fullmatch(part) for part in repository.split("/"))
     ):
         raise UsageError(f"{printable(name)!r} is not the name of a repository (host/path)")
     return host.lower(), repository
+
+
+def _is_host(netloc: str) -> bool:
+    host, port = split_port(netloc)
+    if not _HOST.fullmatch(netloc) or int(port or 1) not in range(1, 65536):
+        return False
+    return not host.startswith("[") or (":" in host and is_address(host.strip("[]")))
 
 
 def _canonical(host: str) -> str:

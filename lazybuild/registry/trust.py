@@ -120,7 +120,7 @@ def realm_allowed(registry_url: str, realm: str) -> bool:
         return True
     if there.scheme != "https":
         return here.scheme == "http" and here.host == there.host and is_loopback(here.host)
-    return there.host == here.host or not _is_address(there.host)
+    return there.host == here.host or not is_address(there.host)
 
 
 def realm_trusted(registry: str, registry_url: str, realm: str, extra: frozenset[str]) -> bool:
@@ -153,7 +153,7 @@ def split_port(netloc: str) -> tuple[str, str]:
 
 def _same_site(registry: str, realm: str) -> bool:
     """One is below the other, or both are below the registry's parent, which nobody shares."""
-    if _is_address(registry) or _is_address(realm):
+    if is_address(registry) or is_address(realm):
         return False
     if realm.endswith("." + registry):
         return True
@@ -163,7 +163,7 @@ def _same_site(registry: str, realm: str) -> bool:
     return realm == parent or realm.endswith("." + parent)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -23,6 +23,7 @@ _CONFIG = """\
 version: 0.1
 log: {{level: warn, accesslog: {{disabled: true}}}}
 storage:
+  cache: {{blobdescriptor: inmemory}}
   filesystem: {{rootdirectory: {root}}}
   delete: {{enabled: true}}
 http: {{addr: "127.0.0.1:{port}", secret: test}}

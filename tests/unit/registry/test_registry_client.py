@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from support.faults import ALWAYS, Fault
@@ -211,30 +212,58 @@ def test_an_odd_retry_after_is_no_harm(client, registry, name, told):
     client().document(f"{name}:t")
 
 
+@contextmanager
+def raw_server(answer: bytes):
+    """Answers every request on every connection with these bytes and hangs up."""
+
+    def talk(server: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(0.5)
+                connection.recv(4096)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=talk, args=(server,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 200\r\nA: b\r\n", b"\x16\x03\x01\x02", b"", b"SSH-2.0\r\n"]
+    "answer",
+    [
+        b"HTTP/1.1 200\r\nA: b\r\n",
+        b"\x16\x03\x01\x02",
+        b"",
+        b"SSH-2.0\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 307 Go\r\nLocation: http://\xff\xfe/\r\n\r\n",
+    ],
 )
 def test_what_is_not_http_is_an_error(client, answer):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.2)
+    with raw_server(answer) as host, pytest.raises(LazybuildError, match=host):
+        client(retries=1).document(f"{host}/base:t")
 
-        def talk():
-            for _ in range(60):
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.settimeout(0.5)
-                    connection.recv(4096)
-                    connection.sendall(answer)
 
-        thread = threading.Thread(target=talk)
-        thread.start()
-        host = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(RegistryError, match=host):
-            client(retries=1).document(f"{host}/base:t")
-        thread.join()
+def test_a_chunked_answer_is_read(client):
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {OCI_MANIFEST}\r\nTransfer-Encoding: chunked"
+    middle = len(IMAGE.manifest) // 2
+    chunks = (IMAGE.manifest[:middle], IMAGE.manifest[middle:], b"")
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    with raw_server(head.encode() + b"\r\n\r\n" + body) as host:
+        assert client().document(f"{host}/base:t").data == IMAGE.manifest
 
 
 def test_a_whole_blob_comes_in_parallel_ranges_and_in_order(client, registry):

@@ -57,7 +57,23 @@ def test_every_host_can_be_insecure():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "host", "host/", "/a", "ho st/a", "host/a/../b", "host/.a", "-h/a", "host:x/a"]
+    "name",
+    [
+        "",
+        "host",
+        "host/",
+        "/a",
+        "ho st/a",
+        "host/a/../b",
+        "host/.a",
+        "-h/a",
+        "host:x/a",
+        "host:99999/a",
+        "host:0/a",
+        "[::zz]/a",
+        "[:::]:1/a",
+        "[1]/a",
+    ],
 )
 def test_names_are_checked(name):
     with pytest.raises(UsageError):

@@ -11,6 +11,7 @@ from lazybuild.registry.complaints import retry_after
 from lazybuild.registry.proxies import choose_proxy
 from lazybuild.registry.redact import scrub, shown
 from lazybuild.registry.retry import Attempts, Clock, Kind, Policy, Trouble
+from lazybuild.registry.transport import _Speed
 
 
 class Recorded(Clock):
@@ -175,3 +176,18 @@ def test_families_take_turns():
     six, four = socket.AF_INET6, socket.AF_INET
     given = [(six, (1,)), (six, (2,)), (six, (3,)), (four, (4,))]
     assert [a[1][0] for a in dial._alternating(given)] == [1, 4, 2, 3]
+
+
+def test_a_trickle_is_a_stall():
+    speed = _Speed(0.05)
+    speed.check(10)
+    time.sleep(0.06)
+    with pytest.raises(Trouble, match="only 20 bytes"):
+        speed.check(10)
+
+
+def test_a_slow_stream_is_none():
+    speed = _Speed(0.05)
+    for _ in range(3):
+        time.sleep(0.03)
+        speed.check(2000)

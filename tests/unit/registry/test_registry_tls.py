@@ -1,6 +1,7 @@
 """Certificates, plain HTTP, and the way from one scheme to the other; real TLS on loopback."""
 
 import shutil
+import socket
 
 import pytest
 from support import certificates
@@ -102,6 +103,15 @@ def test_a_tls_port_that_answers_plain_http_politely_is_asked_again_with_tls(cli
     registry.fault(Fault(status=400, body=said))
     with pytest.raises(RegistryError, match="TLS"):
         client(retries=0).document(f"{registry.host}/base:t")
+
+
+def test_a_handshake_that_stalls_is_tried_again_and_told(client, events):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        lazy = only_https(client(retries=1, connect_timeout=0.2, stall_timeout=0.2))
+        with pytest.raises(RegistryError, match="2 attempts"):
+            lazy.document(f"{host}/base:t")
+        assert len(events) == 1
 
 
 def test_a_redirect_from_https_to_http_is_refused(client, secure, pair):
