@@ -134,7 +134,7 @@ def test_a_member_that_inflates_to_more_is_cut_and_one_with_less_is_corrupt(read
 def test_prefetch_joins_neighbours_and_reads_find_them(reader):
     layer = lazy_layer(files(64))
     prefetcher = Prefetcher(reader)
-    wanted = [first_chunk(layer, f"f{n:02}") for n in range(0, 60)]
+    wanted = [first_chunk(layer, f"f{n:02}") for n in range(60)]
     assert prefetcher.want(layer, wanted, Why.PREFETCH) > 60 * 15_000
     assert prefetcher.wait(10)
     requests = len(layer.source.reads)
