@@ -18,10 +18,14 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 def parse(text: str) -> Digest:
     """Check a digest from outside. Raises IntegrityError for any but lower-case sha256."""
-    if not _SHA256.match(text):
+    if not is_valid(text):
         shown = text[:100].encode("unicode_escape").decode()
         raise IntegrityError(f"not a sha256 digest: {shown!r}")
     return Digest(text)
+
+
+def is_valid(text: str) -> bool:
+    return _SHA256.match(text) is not None
 
 
 def of(data: bytes | memoryview) -> Digest:
