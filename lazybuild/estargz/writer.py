@@ -53,7 +53,8 @@ class NotUtf8Error(BuildError):
 class WriterOptions:
     """How to write. `level` None is the pinned default of the compression.
 
-    Times above `epoch` (seconds) are lowered to it. `prefetch` off writes no landmark.
+    Times above `epoch` (seconds) are lowered to it. `prefetch` off writes no landmark. `threads` 0
+    is one more than the processors there are, since the caller's own thread mostly waits.
     """
 
     compression: Compression = Compression.ESTARGZ
@@ -126,7 +127,7 @@ class _Stream:
         self._diff = hashlib.sha256()
         self._blob = hashlib.sha256()
         self._piece = Piece()
-        threads = options.threads or min(os.cpu_count() or 1, _MAX_THREADS)
+        threads = options.threads or min(len(os.sched_getaffinity(0)) + 1, _MAX_THREADS)
         codec = compressor(options.compression.codec(options.level))
         self.pool = Pool(codec, self._packed, threads)
 
