@@ -10,9 +10,11 @@ from pathlib import Path
 from lazybuild.build.lowers import Lowers
 from lazybuild.build.space import Space
 from lazybuild.build.trace import Trace
+from lazybuild.estargz.writer import WriterOptions
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import ExecOp
 from lazybuild.request import BuildRequest
+from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.solver.report import Reporter
@@ -36,9 +38,11 @@ class Engine:
         space: Space,
         request: BuildRequest,
         directories: Mapping[str, Path],
+        options: WriterOptions,
     ) -> None:
         self._space = space
         self._request = request
+        self.options = options
         self.images = Images(space.store, space.registry, pull=request.pull)
         eager = EagerLower(space.store, space.blob_stream)
         self.lowers = Lowers(space, eager, require_lazy=request.require_lazy)
@@ -52,18 +56,19 @@ class Engine:
         http = HttpSource(HttpSources(store=space.store), self.snapshots)
         self._sources |= {"http": http, "https": http}
 
-    def solve(self, head: Vertex) -> Snapshot:
+    def solve(self, head: Vertex, start: Start) -> Snapshot:
+        """The snapshot of `head`; `start` is how the image will be started."""
         try:
-            return self._attempt(head)
+            return self._attempt(head, start)
         except NamespaceNeededError:
             self._space.enter()
-            return self._attempt(head)
+            return self._attempt(head, start)
 
-    def _attempt(self, head: Vertex) -> Snapshot:
+    def _attempt(self, head: Vertex, start: Start) -> Snapshot:
         inside = self._space.inside
         commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
         solver: Solver[Result] = Solver(
-            Worker(self._services()),
+            Worker(self._services(start)),
             Records(self._space.store),
             self._reporter,
             jobs=self._request.jobs or JOBS,
@@ -75,7 +80,7 @@ class Engine:
             raise TypeError("the result of a graph is a snapshot")
         return result
 
-    def _services(self) -> Services:
+    def _services(self, start: Start) -> Services:
         request = self._request
         return Services(
             store=self._space.store,
@@ -86,6 +91,8 @@ class Engine:
             inside=self._space.inside,
             tracer=self.trace,
             check=self._space.check,
+            options=self.options,
+            start=start,
             epoch=request.epoch,
             secrets={secret.id: secret for secret in request.secrets},
             agents={agent.id: agent for agent in request.ssh},

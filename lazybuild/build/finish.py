@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from lazybuild.build.engine import Engine
 from lazybuild.build.order import Order
 from lazybuild.build.space import Space
+from lazybuild.build.translate import start_of
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError
-from lazybuild.estargz.writer import WriterOptions
 from lazybuild.oci import codec, mutate, times
 from lazybuild.oci.descriptor import (
     DOCKER_LAYER_GZIP,
@@ -35,21 +35,17 @@ class Built:
     prefetch: tuple[PrefetchStats, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """How the image is written. `prefetch` False leaves files in path order."""
-
-    options: WriterOptions
-    annotations: Mapping[str, str]
-    prefetch: bool
-
-
 def finish(
-    space: Space, engine: Engine, compiled: Compiled, snapshot: Snapshot, how: Finish
+    space: Space,
+    engine: Engine,
+    compiled: Compiled,
+    snapshot: Snapshot,
+    annotations: Mapping[str, str],
 ) -> Built:
     """Write what is not written yet; the image is in the store when this returns."""
-    order = Order(engine.trace.uses, engine.snapshots, snapshot, compiled.config.config)
-    prefetch = [_write(engine, order, layer_id, how) for layer_id in snapshot.layers]
+    start = start_of(compiled.config.config)
+    order = Order(engine.trace.uses, engine.snapshots, snapshot, start)
+    prefetch = [_write(engine, order, layer_id) for layer_id in snapshot.layers]
     layers = tuple(engine.snapshots.layer(layer_id) for layer_id in snapshot.layers)
     config = mutate.finish(
         compiled.config,
@@ -60,7 +56,7 @@ def finish(
     manifest = Manifest(
         config=_put(space, OCI_CONFIG, codec.encode(config)),
         layers=tuple(_descriptor(layer) for layer in layers),
-        annotations=how.annotations,
+        annotations=annotations,
     )
     return Built(
         manifest=manifest,
@@ -72,12 +68,12 @@ def finish(
     )
 
 
-def _write(engine: Engine, order: Order, layer_id: str, how: Finish) -> PrefetchStats | None:
+def _write(engine: Engine, order: Order, layer_id: str) -> PrefetchStats | None:
     layer = engine.snapshots.layer(layer_id)
     if layer.ordered:
         return None
-    names, sources = order.of(layer_id) if how.prefetch else ([], ())
-    descriptor = engine.snapshots.write_blob(layer_id, names, how.options)
+    names, sources = order.of(layer_id) if engine.options.prefetch else ([], ())
+    descriptor = engine.snapshots.write_blob(layer_id, names, engine.options)
     tree = engine.snapshots.layer_tree(layer_id)
     sizes = [node.size for name in names if (node := tree.lookup(name))]
     return PrefetchStats(

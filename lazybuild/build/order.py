@@ -3,21 +3,19 @@
 from collections import defaultdict
 
 from lazybuild.build.trace import Uses
-from lazybuild.oci.image import ContainerConfig
-from lazybuild.snapshots.closure import closure
+from lazybuild.snapshots.closure import Start, closure
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 
 
 class Order:
     """The prioritised names of the layers of one snapshot."""
 
-    def __init__(
-        self, uses: Uses, snapshots: Snapshots, snapshot: Snapshot, config: ContainerConfig
-    ) -> None:
+    def __init__(self, uses: Uses, snapshots: Snapshots, snapshot: Snapshot, start: Start) -> None:
         self._uses = uses
         self._snapshots = snapshots
         self._snapshot = snapshot
-        self._config = config
+        self._how = start
+        self._trees = {layer: snapshots.layer_tree(layer) for layer in snapshot.layers}
         self._started: dict[str, list[str]] | None = None
 
     def of(self, layer_id: str) -> tuple[list[str], tuple[str, ...]]:
@@ -34,19 +32,24 @@ class Order:
     def _start(self) -> dict[str, list[str]]:
         """What starting the image reads, by the layer that has it."""
         if self._started is None:
-            config = self._config
-            argv = [*(config.entrypoint or ()), *(config.cmd or ())]
             tree = self._snapshots.tree(self._snapshot)
-            names = closure(tree, argv, config.env, config.working_dir or "/")
-            self._started = self._by_layer(names)
+            self._started = self._by_layer(closure(tree, self._how, self._is_new))
         return self._started
 
     def _by_layer(self, names: list[str]) -> dict[str, list[str]]:
         found: defaultdict[str, list[str]] = defaultdict(list)
-        trees = {layer: self._snapshots.layer_tree(layer) for layer in self._snapshot.layers}
         for name in names:
-            owners = (layer for layer in reversed(trees) if trees[layer].lookup(name))
-            owner = next(owners, None)
-            if owner is not None:
+            owner = self._owner(name)
+            if owner:
                 found[owner].append(name)
         return found
+
+    def _owner(self, name: str) -> str:
+        return next((id_ for id_ in reversed(self._trees) if self._trees[id_].lookup(name)), "")
+
+    def _is_new(self, name: str) -> bool:
+        """Programs of a base are not looked into: that would fetch them, for the order of nothing
+        that is written here.
+        """
+        owner = self._owner(name)
+        return bool(owner) and not self._snapshots.layer(owner).origins

@@ -42,15 +42,16 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
         stop=request.stop,
         isolation=request.isolation,
     ) as space:
-        engine = Engine(space, request, given.directories)
+        engine = Engine(space, request, given.directories, translate.writer_options(request))
         _enter_early(space, given)
         compiled = _compile(request, given, engine, events)
         snapshot = Snapshot()
         if compiled.head is not None:
-            snapshot = engine.solve(compiled.head.vertex)
+            start = translate.start_of(compiled.config.config)
+            snapshot = engine.solve(compiled.head.vertex, start)
         with task(events, "exporting to image"):
-            how = translate.how_to_finish(request, compiled.epoch)
-            built = finish(space, engine, compiled, snapshot, how)
+            notes = translate.annotations(request.annotations)
+            built = finish(space, engine, compiled, snapshot, notes)
         names = deliver(space, request, built)
         return BuildResult(
             digest=built.descriptor.digest,

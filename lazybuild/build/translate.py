@@ -1,6 +1,5 @@
 """A request in the words of the rooms that carry it out."""
 
-from lazybuild.build.finish import Finish
 from lazybuild.build.inputs import Inputs
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import CompileOptions
@@ -9,7 +8,9 @@ from lazybuild.estargz.writer import Compression, WriterOptions
 from lazybuild.events import Warned
 from lazybuild.llb.ops import NetworkMode, Platform, Ulimit
 from lazybuild.oci import platform
+from lazybuild.oci.image import ContainerConfig
 from lazybuild.request import ALL_STAGES, BuildRequest
+from lazybuild.snapshots.closure import Start
 
 RULES = "https://docs.docker.com/go/dockerfile/rule/"
 
@@ -88,20 +89,21 @@ def ulimit(text: str) -> Ulimit:
         raise UsageError(f"--ulimit {text!r}: expected NAME=SOFT[:HARD]") from error
 
 
-def how_to_finish(request: BuildRequest, epoch: int | None) -> Finish:
+def writer_options(request: BuildRequest) -> WriterOptions:
     """With an epoch the times of files are clamped too, unless that is switched off."""
     clamped = request.rewrite_timestamp is not False
     kind, level = compression(request.compression)
-    return Finish(
-        options=WriterOptions(
-            compression=kind,
-            level=level,
-            epoch=epoch if clamped else None,
-            prefetch=request.prefetch,
-        ),
-        annotations=annotations(request.annotations),
+    return WriterOptions(
+        compression=kind,
+        level=level,
+        epoch=request.epoch if clamped else None,
         prefetch=request.prefetch,
     )
+
+
+def start_of(config: ContainerConfig) -> Start:
+    argv = (*(config.entrypoint or ()), *(config.cmd or ()))
+    return Start(argv=argv, env=config.env, cwd=config.working_dir or "/")
 
 
 def compression(text: str) -> tuple[Compression, int | None]:

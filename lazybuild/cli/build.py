@@ -25,7 +25,7 @@ def _one(*names: str, metavar: str, text: str, default: str = "") -> config.Deco
     return click.option(*names, default=default, metavar=metavar, help=text)
 
 
-OPTIONS = [
+OPTIONS: list[config.Decorator] = [
     _one("-f", "--file", metavar="FILE", text="Dockerfile; - reads it from standard input."),
     _many("-t", "--tag", metavar="NAME[:TAG]", text="Name of the image."),
     _one("--target", metavar="STAGE", text="Build this stage only."),
@@ -98,7 +98,6 @@ OPTIONS = [
 
 
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    option: config.Decorator
     for option in reversed(OPTIONS):
         function = option(function)
     return function

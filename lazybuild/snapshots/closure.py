@@ -4,7 +4,9 @@ An engine over `Tree`: follows PATH, symbolic links, ELF needs and `#!` lines in
 is not there is left out: this is a hint of what will be read first, not a loader.
 """
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -17,20 +19,34 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIBRARY_DIRS = ("lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib")
 MULTIARCH = ("x86_64-linux-gnu", "aarch64-linux-gnu")
 MAX_FILES = 500
+MAX_PROGRAM = 64 << 20
 
 
-def closure(tree: Tree, argv: Sequence[str], env: Sequence[str], cwd: str = "/") -> list[str]:
-    """Names in the tree in the order in which starting `argv` reads them, links before targets."""
-    if not argv:
-        return []
-    return _Closure(tree, env, cwd).of(argv)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How an image is started, as its config says."""
+
+    argv: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+
+
+def closure(
+    tree: Tree, start: Start, may_open: Callable[[str], bool] = bool
+) -> list[str]:
+    """Names in the tree in the order in which starting reads them, links before targets.
+
+    A file that `may_open` refuses is named, but not looked into for what it needs.
+    """
+    return _Closure(tree, start, may_open).of(start.argv)
 
 
 class _Closure:
-    def __init__(self, tree: Tree, env: Sequence[str], cwd: str) -> None:
+    def __init__(self, tree: Tree, start: Start, may_open: Callable[[str], bool]) -> None:
         self._tree = tree
-        self._cwd = cwd
-        values = dict(item.split("=", 1) for item in env if "=" in item)
+        self._cwd = start.cwd
+        self._may_open = may_open
+        values = dict(item.split("=", 1) for item in start.env if "=" in item)
         self._path = values.get("PATH", DEFAULT_PATH).split(":")
         self._found: dict[str, None] = {}
 
@@ -39,7 +55,7 @@ class _Closure:
         while pending and len(self._found) < MAX_FILES:
             name = pending.pop(0)
             target = self._add(name)
-            if target:
+            if target and self._may_open(target):
                 pending = [*self._needed(target), *pending]
         return list(self._found)
 
@@ -73,7 +89,8 @@ class _Closure:
         return target
 
     def _needed(self, name: str) -> Iterator[str]:
-        with self._tree.open(name) as stream:
+        with self._tree.open(name) as opened:
+            stream = opened if opened.seekable() else io.BytesIO(opened.read(MAX_PROGRAM))
             needs = elf.needs(partial(_read_at, stream))
         if needs is None:
             return

@@ -5,6 +5,7 @@ blob (in the store or at a registry), or both. Trees and new blobs need no names
 directories do. All methods are safe in threads.
 """
 
+import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
 from lazybuild.store import Layer, Store
+
+HOT = "hot"  # the memo of what a blob was written with
 
 # Random access to a layer's blob, wherever it is.
 RangesOf = Callable[[Layer], RangeReader]
@@ -162,14 +165,20 @@ class Snapshots:
         self._store.meta.put_layer(_layer(layer_id, directory=True))
         return layer_id
 
-    def add_layer(self, items: Iterable[Item], options: WriterOptions | None = None) -> str:
-        """A layer that is made as a blob only, straight into the store."""
-        written, descriptor = self._write(list(items), (), options or WriterOptions())
+    def add_layer(
+        self,
+        items: Iterable[Item],
+        hot: Sequence[str] = (),
+        options: WriterOptions | None = None,
+    ) -> str:
+        """A layer that is made as a blob only, straight into the store, `hot` names first."""
+        written, descriptor = self._write(list(items), hot, options or WriterOptions())
         known = self._store.meta.layer_by_digest(descriptor.digest)
         if known is not None:
             return known.id
         layer_id = secrets.token_hex(16)
         self._store.meta.put_layer(_with_blob(_layer(layer_id), written, descriptor))
+        self._remember(layer_id, hot)
         return layer_id
 
     def write_blob(
@@ -178,18 +187,32 @@ class Snapshots:
         hot: Sequence[str] = (),
         options: WriterOptions | None = None,
     ) -> Descriptor:
-        """The blob of a layer, written if there is none yet, or none in an order, as `hot` asks."""
+        """The blob of a layer, written if there is none yet, or none in the order of `hot`.
+
+        An order is only ever given once: what later builds see does not change a layer again.
+        """
         tree = self.layer_tree(layer_id)
         with self._lock(f"blob {layer_id}"):
             layer = self.layer(layer_id)
-            if layer.descriptor is not None and (layer.ordered or not hot):
+            if layer.descriptor is not None and (
+                layer.ordered or not self._reorders(layer_id, hot)
+            ):
+                self._store.meta.put_layer(replace(layer, ordered=True))
                 return layer.descriptor
             items = list(layer_items(tree, self._note))
             written, descriptor = self._write(items, hot, options or WriterOptions())
             done = _with_blob(layer, written, descriptor)
-            self._store.meta.put_layer(replace(done, ordered=bool(hot)))
+            self._store.meta.put_layer(replace(done, ordered=True))
             self._trees.pop(layer_id, None)
         return descriptor
+
+    def _remember(self, layer_id: str, hot: Sequence[str]) -> None:
+        self._store.meta.memo_put(HOT, layer_id, _fingerprint(hot))
+
+    def _reorders(self, layer_id: str, hot: Sequence[str]) -> bool:
+        """Whether writing the layer with these names first would change it."""
+        known = self._store.meta.memo_get(HOT, layer_id)
+        return known != _fingerprint(hot)
 
     def _write(
         self, items: Sequence[Item], hot: Sequence[str], options: WriterOptions
@@ -218,6 +241,11 @@ class Snapshots:
     def _lock(self, name: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(name, threading.Lock())
+
+
+def _fingerprint(hot: Sequence[str]) -> str:
+    names = "\0".join(hot).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(names).hexdigest()
 
 
 def _layer(layer_id: str, *, directory: bool = False) -> Layer:

@@ -7,6 +7,7 @@ from lazybuild.errors import BuildError
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import FileOp
 from lazybuild.snapshots import fileop
+from lazybuild.snapshots.closure import closure
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.worker.services import Result, Services
@@ -20,13 +21,17 @@ def run(services: Services, vertex: Vertex, op: FileOp, inputs: Sequence[Result]
     output = fileop.apply(op, trees, now=lambda: now(services.epoch)).get(0)
     if output is None:
         raise BuildError(f"{vertex.name}: no output")
-    layer = services.snapshots.add_layer(output.items())
-    if output.base < 0:
-        return Snapshot((layer,))
-    base = inputs[output.base]
+    base = Snapshot() if output.base < 0 else inputs[output.base]
     if isinstance(base, HostTree):
         raise BuildError(f"{vertex.name}: a directory of the client can't be changed")
+    hot = () if base.layers else started(services, output)
+    layer = services.snapshots.add_layer(output.items(), hot, services.options)
     return base.over(layer)
+
+
+def started(services: Services, output: fileop.Output) -> Sequence[str]:
+    """What starting the image reads of a layer that stands alone: known before it is written."""
+    return closure(output.draft, services.start) if services.options.prefetch else ()
 
 
 def now(epoch: int | None) -> int:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lazybuild.estargz.writer import WriterOptions
 from lazybuild.events import Sink
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.request import Secret, SshAgent
+from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.solver.types import KeyPlan
@@ -71,6 +73,8 @@ class Services:
     inside: bool
     tracer: Tracer
     check: Callable[[], None]
+    options: WriterOptions
+    start: Start
     epoch: int | None = None
     secrets: Mapping[str, Secret]
     agents: Mapping[str, SshAgent]

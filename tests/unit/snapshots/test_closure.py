@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lazybuild.snapshots import elf
-from lazybuild.snapshots.closure import closure
+from lazybuild.snapshots.closure import Start, closure
 from lazybuild.snapshots.hosttree import HostTree
 
 
@@ -58,11 +58,18 @@ def test_the_closure_follows_links_and_libraries_in_the_tree(tmp_path):
     libc = tmp_path / "lib/x86_64-linux-gnu/libc.so.6"
     libc.parent.mkdir(parents=True, exist_ok=True)
     libc.write_bytes(b"not looked into")
-    found = closure(HostTree(tmp_path), ["sh", "-c", "true"], ["PATH=/bin"])
+    found = closure(HostTree(tmp_path), Start(argv=("sh", "-c", "true"), env=("PATH=/bin",)))
     assert found[:2] == ["bin/sh", "bin/dash"]
     assert set(found[2:]) == {interpreter.lstrip("/"), "lib/x86_64-linux-gnu/libc.so.6"}
 
 
 def test_a_command_that_is_not_there_has_no_closure(tmp_path):
-    assert closure(HostTree(tmp_path), ["nothing"], []) == []
-    assert closure(HostTree(tmp_path), [], []) == []
+    assert closure(HostTree(tmp_path), Start(argv=("nothing",))) == []
+    assert closure(HostTree(tmp_path), Start()) == []
+
+
+def test_what_may_not_be_opened_is_named_and_not_looked_into(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").write_bytes(Path(os.path.realpath("/bin/sh")).read_bytes())
+    start = Start(argv=("/bin/sh",))
+    assert closure(HostTree(tmp_path), start, lambda name: False) == ["bin/sh"]
