@@ -15,7 +15,7 @@ from lazybuild.oci.ranges import RangeReader
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-PART: Final = 4 << 20
+PART: Final = 2 << 20
 WORKERS: Final = 6
 
 
