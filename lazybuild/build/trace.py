@@ -14,8 +14,9 @@ from pathlib import Path
 from lazybuild.build.space import Space
 from lazybuild.llb.graph import Vertex
 from lazybuild.oci.digest import Digest
+from lazybuild.snapshots.lazyfs.trace import DirectoryLayer, OpenTrace
 from lazybuild.snapshots.manager import Snapshot, Snapshots
-from lazybuild.store import Layer, Store
+from lazybuild.store import Store
 
 MEMO = "used"
 MAX_NAMES = 20_000
@@ -56,35 +57,34 @@ class Trace:
     @contextmanager
     def watch(self, vertex: Vertex, snapshot: Snapshot, merged: Path) -> Iterator[None]:
         del vertex
-        layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
-        directories = [layer for layer in layers if layer.directory]
-        with self._watched(merged, directories):
+        with OpenTrace(merged, self._made_here(snapshot)) as opened:
             yield
-        self._keep(self._read_lazily(), self._space.store)
+            found = opened.stop()
+        by_layer: defaultdict[str, list[str]] = defaultdict(list)
+        for layer_id, name in [*found, *self._read_lazily()]:
+            by_layer[layer_id].append(name)
+        for layer_id, names in by_layer.items():
+            self.uses.add(layer_id, sorted(names) if self._ordered else names)
 
-    @contextmanager
-    def _watched(self, merged: Path, layers: list[Layer]) -> Iterator[None]:
-        del merged, layers
-        yield
+    def _made_here(self, snapshot: Snapshot) -> list[DirectoryLayer]:
+        """Directories of steps; an unpacked base keeps the order of its blob anyway."""
+        layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
+        return [
+            DirectoryLayer(layer.id, self._space.store.snapshot_dir(layer.id))
+            for layer in layers
+            if layer.directory and not layer.origins
+        ]
 
     def _read_lazily(self) -> list[tuple[str, str]]:
-        """(layer digest, name) of first reads since the last look."""
+        """(layer id, name) of first reads since the last look."""
         lazy = self._space.lazy_if_started()
         if lazy is None:
             return []
         with self._lock:
             found = lazy.trace(self._seen)
             self._seen += len(found)
-        return found
+        return [(self._layer_id(digest), name) for digest, name in found]
 
-    def _keep(self, found: list[tuple[str, str]], store: Store) -> None:
-        by_layer: defaultdict[str, list[str]] = defaultdict(list)
-        for digest, name in found:
-            by_layer[digest].append(name)
-        for digest, names in by_layer.items():
-            layer = store.meta.layer_by_digest(Digest(digest))
-            if layer is not None:
-                self._add(layer.id, names)
-
-    def _add(self, layer_id: str, names: list[str]) -> None:
-        self.uses.add(layer_id, sorted(names) if self._ordered else names)
+    def _layer_id(self, digest: str) -> str:
+        layer = self._space.store.meta.layer_by_digest(Digest(digest))
+        return layer.id if layer else ""
