@@ -80,7 +80,7 @@ def _warnings(logical: Logical, path: str) -> Iterator[Finding]:
     if logical.empty_lines:
         yield Finding(
             rule="NoEmptyContinuation",
-            message=f"Empty continuation line found in: {logical.text}",
+            message="Empty continuation line",
             span=whole_lines(path, logical.last, logical.last),
         )
 
