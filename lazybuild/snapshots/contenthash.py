@@ -56,8 +56,8 @@ def _subtree(tree: Tree, top: str, selection: Selection) -> bytes:
         found = walk(tree, top)
     total = hashlib.sha256()
     for path, node in found:
-        _field(total, path[len(top) :].strip("/"))
-        total.update(file_digest(tree, path, node))
+        name = path[len(top) :].strip("/").encode("utf-8", "surrogateescape")
+        total.update(b"%d:%s%s" % (len(name), name, file_digest(tree, path, node)))
     return total.digest()
 
 

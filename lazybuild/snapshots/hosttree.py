@@ -98,7 +98,8 @@ class HostTree:
     def lookup(self, path: str) -> Node | None:
         if not path:
             return ROOT
-        return self._directory(paths.parent(path)).get(paths.base(path))
+        directory, _, name = path.rpartition("/")
+        return self._directory(directory).get(name)
 
     def children(self, path: str) -> Sequence[str]:
         return sorted(self._directory(path), key=os.fsencode)
@@ -109,11 +110,11 @@ class HostTree:
         return self._anchor.open(path)
 
     def digest(self, path: str) -> str:
-        node = self.lookup(path)
-        if node is None or node.kind is not Kind.REG:
+        directory, _, name = path.rpartition("/")
+        self._directory(directory)
+        key = self._keys[directory].get(name)
+        if key is None:
             raise not_a_file(path)
-        directory = paths.parent(path)
-        key = self._keys[directory][paths.base(path)]
         known = self._remembered(directory)
         if key not in known:
             known[key] = self._hash(path, key)
@@ -173,16 +174,18 @@ class HostTree:
         return nodes
 
     def _entry(self, fd: int, directory: str, entry: "os.DirEntry[str]") -> Node | None:
-        path = paths.join(directory, entry.name)
-        if self._excluded(path) and not (
-            entry.is_dir(follow_symlinks=False) and self._ignore.may_include_below(path)
-        ):
+        if not self._plain and self._left_out(paths.join(directory, entry.name), entry):
             return None
         try:
             status = entry.stat(follow_symlinks=False)
             return self._node(fd, directory, entry.name, status)
         except FileNotFoundError:
             return None  # went away while we looked
+
+    def _left_out(self, path: str, entry: "os.DirEntry[str]") -> bool:
+        if not self._ignore.excludes(path):
+            return False
+        return not (entry.is_dir(follow_symlinks=False) and self._ignore.may_include_below(path))
 
     def _node(self, fd: int, directory: str, name: str, status: os.stat_result) -> Node | None:
         kind = kind_of(status)
@@ -199,13 +202,10 @@ class HostTree:
         """Take out excluded directories in which nothing was taken in again."""
         for name, node in list(nodes.items()):
             path = paths.join(directory, name)
-            if node.kind is Kind.DIR and self._excluded(path):
+            if node.kind is Kind.DIR and self._ignore.excludes(path):
                 self._nodes[directory] = nodes
                 if not self._directory(path):
                     del nodes[name]
-
-    def _excluded(self, path: str) -> bool:
-        return not self._plain and self._ignore.excludes(path)
 
 
 def _key(status: os.stat_result) -> FileKey:

@@ -126,7 +126,8 @@ def walk(tree: Tree, top: str = "") -> Iterator[tuple[str, Node]]:
             continue
         yield path, node
         if node.kind is Kind.DIR:
-            stack.extend(paths.join(path, name) for name in reversed(tree.children(path)))
+            lead = f"{path}/" if path else ""
+            stack += [lead + name for name in reversed(tree.children(path))]
 
 
 def resolve(tree: Tree, path: str, *, follow_last: bool = True) -> str:

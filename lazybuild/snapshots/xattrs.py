@@ -54,7 +54,12 @@ def capability_v2(value: bytes) -> bytes:
 
 def read(path: str, names: Iterable[str] | None = None) -> Mapping[str, bytes]:
     """The image attributes of a file, a link not followed; `names` are all it has, if known."""
-    found = listed(path) if names is None else names
+    try:
+        found = os.listxattr(path, follow_symlinks=False) if names is None else names
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
+        return NO_XATTRS
     if not found:
         return NO_XATTRS
     return portable(_values(path, [name for name in found if belongs(name)]))
