@@ -46,7 +46,9 @@ class Engine:
         self.images = Images(space.store, space.registry, pull=request.pull)
         eager = EagerLower(space.store, space.blob_stream)
         self.lowers = Lowers(space, eager, require_lazy=request.require_lazy)
-        self.snapshots = Snapshots(space.store, self.lowers, space.ranges, sink=space.sink)
+        self.snapshots = Snapshots(
+            space.store, self.lowers, space.ranges, folder=self.lowers.folder, sink=space.sink
+        )
         self.trace = Trace(space, self.snapshots, ordered=request.epoch is not None)
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {

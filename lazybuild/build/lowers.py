@@ -41,6 +41,15 @@ class Lowers:
         self._note(layer, "lazy", "")
         return found
 
+    def folder(self, layer: Layer) -> Path | None:
+        """Where a layer is mounted lazily; None outside, or when it has to be fetched whole."""
+        if not self._space.inside:
+            return None
+        found, _ = self._lazily(layer)
+        if found is not None:
+            self._note(layer, "lazy", "")
+        return found
+
     def modes(self) -> tuple[Mode, ...]:
         """What was decided for layers that came from outside, in the order of the decisions."""
         with self._lock:

@@ -44,6 +44,15 @@ HOT = "hot"  # the memo of what a blob was written with
 RangesOf = Callable[[Layer], RangeReader]
 
 
+# Where a layer is mounted, if it is.
+FolderOf = Callable[[Layer], Path | None]
+
+
+def no_folder(layer: Layer) -> Path | None:
+    del layer
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A file system: layer ids, bottom first; none is scratch."""
@@ -55,14 +64,23 @@ class Snapshot:
 
 
 class Snapshots:
-    """The layers of one store. `lower` gives directories for layers that have none."""
+    """The layers of one store. `lower` gives directories for layers that have none; `folder` one
+    where a layer is mounted already or can be at once, so that its TOC is not read here too.
+    """
 
     def __init__(
-        self, store: Store, lower: LowerSource, ranges: RangesOf, *, sink: Sink = discard
+        self,
+        store: Store,
+        lower: LowerSource,
+        ranges: RangesOf,
+        *,
+        folder: FolderOf = no_folder,
+        sink: Sink = discard,
     ) -> None:
         self._store = store
         self._lower = lower
         self._ranges = ranges
+        self._folder = folder
         self._sink = sink
         self._trees: dict[str, LayerTree] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -89,9 +107,13 @@ class Snapshots:
         return found
 
     def _opened(self, layer: Layer) -> LayerTree:
-        """By the TOC where the blob is near, else by the directory, else by the TOC from afar."""
-        if layer.directory and not self._is_near(layer):
-            return self._directory_tree(layer)
+        """By the TOC where the blob is near, else by a directory, else by the TOC from afar."""
+        if not self._is_near(layer):
+            if layer.directory:
+                return self._directory_tree(layer)
+            folder = self._folder(layer)
+            if folder is not None:
+                return DirTree(folder)
         toc = self._toc(layer)
         if toc is not None:
             return TocTree(toc, self._chunks(layer))
