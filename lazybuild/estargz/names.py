@@ -16,6 +16,8 @@ OWN_NAMES = frozenset((PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK, TOC_NAME))
 
 EMPTY_DIGEST = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 MAX_ID = 2**32 - 2
+MAX_LINKS = 16
+"""Hard links that may lead to a hard link, one after another."""
 MAX_SECONDS = 8**11 - 1
 """The last second eleven octal digits can hold; times are clamped to 0 .. this."""
 

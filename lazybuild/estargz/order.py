@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lazybuild.errors import BuildError
 from lazybuild.estargz.entry import Item, Kind
-from lazybuild.estargz.names import OWN_NAMES, shown
+from lazybuild.estargz.names import MAX_LINKS, OWN_NAMES, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,11 @@ def _take(
 
 def _needed(item: Item, index: dict[str, Item], *, parents: bool) -> list[Item]:
     chain = [item]
-    seen = {item.entry.name}
     while chain[-1].entry.kind is Kind.HARDLINK:
         link = chain[-1].entry
         target = index.get(link.link)
-        if target is None or target.entry.name in seen:
+        if target is None or len(chain) > MAX_LINKS:
             raise BuildError(f"hard link {shown(link.name)} to {shown(link.link)} leads nowhere")
-        seen.add(target.entry.name)
         chain.append(target)
     found: list[Item] = []
     for step in reversed(chain):

@@ -133,17 +133,22 @@ def from_pax(records: Mapping[str, bytes], take: _Take, stored: int) -> Holes:
 
 def _leading_map(take: _Take, stored: int) -> tuple[list[tuple[int, int]], int]:
     """Format 1.0: decimal lines in front of the payload, padded to whole blocks."""
-    data = b""
-    while True:
-        if len(data) + BLOCK > stored or len(data) > _MAX_REGIONS * _DIGITS:
+    lines: list[bytes] = []
+    used, rest = 0, b""
+    while not lines or len(lines) < 1 + 2 * _count(lines[0]):
+        if used + BLOCK > stored or len(rest) > _DIGITS:
             raise IntegrityError("sparse map is longer than its entry")
-        data += take(BLOCK)
-        lines = data.split(b"\n")
-        count = _decimal(lines[0]) if len(lines) > 1 else _MAX_REGIONS
-        if count > _MAX_REGIONS and len(lines) > 1:
-            raise IntegrityError("sparse map is too long")
-        if len(lines) > 1 and len(lines) - 1 >= 1 + 2 * count:
-            return _paired([_decimal(line) for line in lines[1 : 1 + 2 * count]]), len(data)
+        *more, rest = (rest + take(BLOCK)).split(b"\n")
+        lines += more
+        used += BLOCK
+    return _paired([_decimal(line) for line in lines[1 : 1 + 2 * _count(lines[0])]]), used
+
+
+def _count(text: bytes) -> int:
+    count = _decimal(text)
+    if count > _MAX_REGIONS:
+        raise IntegrityError("sparse map is too long")
+    return count
 
 
 def _paired(numbers: Sequence[int]) -> list[tuple[int, int]]:

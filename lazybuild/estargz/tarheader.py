@@ -30,6 +30,7 @@ _KINDS = {
     b"6": Kind.FIFO,
 }
 _XATTR = "SCHILY.xattr."
+_LENGTH_DIGITS = 7
 
 
 class Source:
@@ -140,23 +141,27 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
     """Lines "LENGTH KEY=VALUE"; an empty value takes the key back."""
     records: dict[str, bytes] = {}
     sparse: list[bytes] = []
-    while data:
-        text, space, _ = data.partition(b" ")
-        if not space or not text.isdigit() or len(text) > 7:  # noqa: PLR2004  of MAX_EXTENSION
-            raise IntegrityError("PAX header is malformed")
-        length = int(text)
-        line, data = data[len(text) + 1 : length], data[length:]
-        key, equals, value = line[:-1].partition(b"=")
-        if line[-1:] != b"\n" or not equals or not key or length > len(text) + 1 + len(line):
-            raise IntegrityError("PAX header is malformed")
-        name = key.decode("utf-8", "surrogateescape")
-        if name in ("GNU.sparse.offset", "GNU.sparse.numbytes"):
+    start = 0
+    while start < len(data):
+        start, key, value = _pax_record(data, start)
+        if key in ("GNU.sparse.offset", "GNU.sparse.numbytes"):
             sparse.append(value)
         else:
-            records[name] = value
+            records[key] = value
     if sparse:
         records["GNU.sparse.map"] = b",".join(sparse)
     return {key: value for key, value in records.items() if value or key.startswith(_XATTR)}
+
+
+def _pax_record(data: bytes, start: int) -> tuple[int, str, bytes]:
+    """The record that begins there, and where the next one does."""
+    space = data.find(b" ", start, start + _LENGTH_DIGITS + 1)
+    text = data[start:space] if space > 0 else b""
+    end = start + int(text) if text.isdigit() else 0
+    key, equals, value = data[space + 1 : max(end - 1, 0)].partition(b"=")
+    if not equals or not key or end > len(data) or data[end - 1 : end] != b"\n":
+        raise IntegrityError("PAX header is malformed")
+    return end, key.decode("utf-8", "surrogateescape"), value
 
 
 def interpret(source: Source, raw: Raw) -> tuple[Entry, int, Holes | None]:

@@ -22,7 +22,7 @@ from lazybuild.estargz.tarwrite import stored_name
 VERSION = 1
 MAX_TOC = 256 << 20
 CHUNK = "chunk"
-ZEROS = "zeros"
+MAX_RECORDS = 3_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -89,6 +89,8 @@ def parse(raw: bytes) -> Document:
     """JSON to records, bounded; what they say is not checked yet."""
     if len(raw) > MAX_TOC:
         raise IntegrityError(f"TOC of {len(raw)} bytes is too large")
+    if raw.count(b"{") > MAX_RECORDS:  # each record has one, and costs far more than its bytes
+        raise IntegrityError(f"TOC of more than {MAX_RECORDS} records is too large")
     try:
         document = _decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:

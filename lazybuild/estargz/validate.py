@@ -174,15 +174,15 @@ def _check_tree(chosen: dict[str, _File]) -> None:
 
 
 def _check_link(entry: TocEntry, chosen: dict[str, _File]) -> None:
-    seen: set[str] = set()
     target = entry
-    while target.type == Kind.HARDLINK:
-        path = names.clean(target.link_name)
-        found = chosen.get(path)
-        if path in seen or found is None or found[0].type == Kind.DIR:
-            raise _wrong(entry, f"hard link to {names.shown(target.link_name)} leads nowhere")
-        seen.add(path)
+    for _ in range(names.MAX_LINKS):
+        found = chosen.get(names.clean(target.link_name))
+        if found is None or found[0].type == Kind.DIR:
+            break
         target = found[0]
+        if target.type != Kind.HARDLINK:
+            return
+    raise _wrong(entry, f"hard link to {names.shown(entry.link_name)} leads nowhere")
 
 
 def _prefetch_end(chosen: dict[str, _File]) -> int:

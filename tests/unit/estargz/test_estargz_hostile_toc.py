@@ -315,3 +315,21 @@ def test_duplicate_keys_do_not_split_the_view():
 def test_validate_is_the_only_way_to_a_toc():
     assert reader.UnverifiedToc is validate.UnverifiedToc
     assert not hasattr(reader.UnverifiedToc, "entries")
+
+
+def test_a_chain_of_hard_links_is_short():
+    def chain(length):
+        links = [{"name": "0", "type": "fifo"}]
+        links += [
+            {"name": str(n), "type": "hardlink", "linkName": str(n - 1)}
+            for n in range(1, length + 1)
+        ]
+        return links
+
+    assert len(opened(raw_toc(chain(16))).paths) == 17
+    refused(*chain(20_000), match="leads nowhere")
+
+
+def test_a_toc_of_too_many_records(monkeypatch):
+    monkeypatch.setattr(toc, "MAX_RECORDS", 3)
+    refused(*[{"name": f"{n}", "type": "fifo"} for n in range(3)], match="records")

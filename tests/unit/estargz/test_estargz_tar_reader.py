@@ -3,6 +3,7 @@
 import io
 import subprocess
 import tarfile
+import time
 
 import pytest
 from support.layers import content
@@ -302,3 +303,22 @@ def test_global_headers_are_passed_over():
 def test_links_of_header_only_types_have_no_payload():
     data = archive((info("l", tarfile.LNKTYPE, linkname="x"), b""), (info("b"), b"2"))
     assert [e.name for e, _ in read(patched(data, 124, b"%011o\0" % 100))] == ["l", "b"]
+
+
+def test_a_pax_header_of_a_hundred_thousand_records_is_quick():
+    body = b"6 a=b\n" * 170_000
+    data = archive((info("x", b"x"), body), (info("a"), b""), form=tarfile.USTAR_FORMAT)
+    start = time.monotonic()
+    assert len(read(data)) == 1
+    assert time.monotonic() - start < 5
+
+
+def test_a_sparse_map_of_a_hundred_thousand_lines_is_quick():
+    count = 100_000
+    lines = b"%d\n" % count + b"".join(b"%d\n0\n" % n for n in range(count))
+    member = info("a")
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": str(count)}
+    start = time.monotonic()
+    found = read(archive((member, lines + bytes(-len(lines) % 512))))
+    assert found[0][1] == bytes(count)
+    assert time.monotonic() - start < 5
