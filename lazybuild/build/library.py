@@ -19,6 +19,7 @@ from lazybuild.snapshots.manager import Snapshot
 from lazybuild.sources.images import Image, Images
 from lazybuild.store import Layer
 
+MAX_DEPTH = 3
 SHORTEST_ID = 4
 HEX = frozenset("0123456789abcdef")
 
@@ -63,15 +64,19 @@ class Library:
             raise UsageError(f"{text}: no such image in the store", hint="see lazybuild images")
         return found
 
+    def is_id(self, text: str) -> bool:
+        """Whether a text stands for an image of the store by its digest, or a part of that."""
+        return self._by_digest(text) is not None
+
     def image(self, found: Found, want: Platform | None = None) -> Image:
         """The image for one platform, the host's unless another is wanted."""
         document = self.document(found.reference.name, found.descriptor.digest)
         ref = found.reference
         if isinstance(document, Manifest):
             return self._images.load(replace(ref, digest=found.descriptor.digest))
-        if found.stored or ref.digest:
-            return self._images.find(ref, want or platform.host())
-        return self._images.find(replace(ref, digest=found.descriptor.digest), _or_host(want))
+        return self._images.find(
+            replace(ref, digest=found.descriptor.digest), want or platform.host()
+        )
 
     def document(self, name: str, digest: Digest) -> Manifest | Index:
         return codec.parse_document(self.raw(name, digest))
@@ -103,8 +108,13 @@ class Library:
     # --- below -----------------------------------------------------------------------------------
 
     def _remote(self, ref: Reference) -> Found:
+        blobs = self._space.store.blobs
+        if ref.digest and blobs.has(ref.digest):
+            data = blobs.read(ref.digest)
+            descriptor = codec.describe(codec.parse_document(data), data)
+            return Found(reference=ref, descriptor=descriptor, stored=False)
         found = self._space.registry().document(ref)
-        self._space.store.blobs.put(found.data)
+        blobs.put(found.data)
         return Found(reference=ref, descriptor=found.descriptor, stored=False)
 
     def _by_digest(self, text: str) -> Found | None:
@@ -155,10 +165,3 @@ class Library:
         if layer.directory or layer.origins:
             return True
         return layer.descriptor is not None and self._space.store.blobs.has(layer.descriptor.digest)
-
-
-MAX_DEPTH = 3
-
-
-def _or_host(want: Platform | None) -> Platform:
-    return want or platform.host()

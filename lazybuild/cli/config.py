@@ -11,6 +11,7 @@ from lazybuild.errors import UsageError
 from lazybuild.registry.config import RegistryConfig
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def store_root(given: str) -> Path:

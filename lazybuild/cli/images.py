@@ -1,0 +1,99 @@
+"""`lazybuild images`: what the store has names for."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from lazybuild.build.space import Space
+from lazybuild.cli import config
+from lazybuild.cli.open_space import open_space
+from lazybuild.cli.summary import megabytes
+from lazybuild.cli.table import table
+from lazybuild.oci import codec, reference
+from lazybuild.oci.descriptor import Descriptor
+from lazybuild.oci.image import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`size` is that of the whole image as it is shipped, in bytes; `created` an RFC 3339 time."""
+
+    name: str
+    digest: str
+    id: str
+    platform: str
+    size: int
+    created: str
+
+    def document(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@click.command("images", context_settings=config.CONTEXT)
+@click.argument("name", default="", metavar="[NAME]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print digests only.")
+@config.root_option
+def command(name: str, *, as_json: bool, quiet: bool, root: str) -> None:
+    """List the images in the store: name, digest, size, age."""
+    found = [row for row in rows(root) if matches(row.name, name)]
+    if as_json:
+        click.echo(json.dumps([row.document() for row in found], indent=2))
+    elif quiet:
+        for digest in dict.fromkeys(row.digest for row in found):
+            click.echo(digest)
+    else:
+        head = ["NAME", "DIGEST", "SIZE", "CREATED"]
+        lines = [
+            [row.name, row.digest.removeprefix("sha256:")[:12], megabytes(row.size), age(row)]
+            for row in found
+        ]
+        click.echo(table([head, *lines]), nl=False)
+
+
+def rows(root: str) -> list[Row]:
+    with open_space(root) as space:
+        return [
+            _row(space, name, descriptor, named)
+            for name, (descriptor, named) in space.store.meta.images().items()
+        ]
+
+
+def _row(space: Space, name: str, descriptor: Descriptor, named: float) -> Row:
+    blobs = space.store.blobs
+    size, created, image_id, platform = descriptor.size, "", "", ""
+    document = codec.parse_document(blobs.read(descriptor.digest))
+    if isinstance(document, Manifest):
+        size += document.config.size + sum(layer.size for layer in document.layers)
+        config_ = codec.parse_config(blobs.read(document.config.digest))
+        created, image_id = config_.created, document.config.digest
+        platform = f"{config_.os}/{config_.architecture}"
+    stamp = datetime.fromtimestamp(named, UTC).isoformat(timespec="seconds")
+    return Row(
+        name=reference.parse(name).familiar,
+        digest=descriptor.digest,
+        id=image_id,
+        platform=platform,
+        size=size,
+        created=created or stamp.replace("+00:00", "Z"),
+    )
+
+
+def matches(name: str, wanted: str) -> bool:
+    """All, those of one repository, or one name."""
+    return not wanted or name == wanted or name.rpartition(":")[0] == wanted
+
+
+def age(row: Row) -> str:
+    try:
+        seconds = time.time() - datetime.fromisoformat(row.created).timestamp()
+    except ValueError:
+        return row.created
+    for size, unit in ((86400 * 365, "year"), (86400, "day"), (3600, "hour"), (60, "minute")):
+        count = int(seconds // size)
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "now"
