@@ -1,11 +1,17 @@
 """Hands the image to whoever asked for it: the store by name, and each output."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from lazybuild.build.collect import task
 from lazybuild.build.finish import Built
 from lazybuild.build.space import Space
 from lazybuild.errors import UsageError
+from lazybuild.events import Warned
+from lazybuild.exporters import docker, load, local, oci, rootfs
+from lazybuild.exporters.base import ExportedImage, ImageBlob
+from lazybuild.exporters.destination import destination
 from lazybuild.oci import codec, reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.reference import Reference
@@ -13,26 +19,73 @@ from lazybuild.registry import push
 from lazybuild.registry.push import Blob, ManifestToPush
 from lazybuild.registry.upload import Source
 from lazybuild.request import BuildRequest, Output
+from lazybuild.snapshots.tree import Tree
 
 
-def deliver(space: Space, request: BuildRequest, built: Built) -> tuple[str, ...]:
-    """Do every output; the names that the image has now."""
+def deliver(
+    space: Space, request: BuildRequest, built: Built, tree: Tree, epoch: int | None
+) -> tuple[str, ...]:
+    """Do every output; the names that the image has now. `tree` is the files of the image."""
     names = [reference.parse(tag) for tag in request.tags]
     for name in names:
         space.store.tag(str(name), built.descriptor)
     for output in request.outputs:
-        _one(space, built, output, names)
+        if output.type in ("local", "tar"):
+            _files(space, tree, output, epoch)
+        else:
+            _image(space, built, output, names)
     return tuple(name.familiar for name in names)
 
 
-def _one(space: Space, built: Built, output: Output, names: Sequence[Reference]) -> None:
+def _image(space: Space, built: Built, output: Output, names: Sequence[Reference]) -> None:
     if output.type == "registry":
         extra = [
             reference.parse(text) for text in output.options.get("name", "").split(",") if text
         ]
         push_image(space, built, extra or names)
     elif output.type != "image":
-        raise UsageError(f"output {output.type} is not supported yet")
+        with task(space.sink, f"exporting to {output.type} {output.dest}".rstrip()):
+            _archive(exported(space, built, names), output)
+
+
+def _archive(image: ExportedImage, output: Output) -> None:
+    if output.type == "load":
+        load.export(image)
+    elif output.options.get("tar") == "false":
+        if output.type != "oci":
+            raise UsageError(f"--output type={output.type} has no tar=false")
+        oci.export_directory(image, Path(output.dest))
+    else:
+        with destination(output.dest) as out:
+            (oci if output.type == "oci" else docker).export(image, out)
+
+
+def _files(space: Space, tree: Tree, output: Output, epoch: int | None) -> None:
+    if output.options.get("mode", "copy") != "copy":
+        raise UsageError(f"--output mode={output.options['mode']} is not supported")
+    with task(space.sink, f"exporting files to {output.dest}"):
+        if output.type == "tar":
+            with destination(output.dest) as out:
+                rootfs.export(tree, out, epoch=epoch)
+            return
+        skipped = local.export(tree, Path(output.dest), epoch=epoch)
+    if skipped:
+        message = f"{len(skipped)} device nodes were not written to {output.dest}"
+        space.sink(Warned(message=message, detail=skipped[:10]))
+
+
+def exported(space: Space, built: Built, names: Sequence[Reference]) -> ExportedImage:
+    pairs = zip(built.layers, built.manifest.layers, strict=True)
+    return ExportedImage(
+        manifest=codec.encode(built.manifest),
+        media_type=built.descriptor.media_type,
+        config=codec.encode(built.config),
+        layers=tuple(
+            ImageBlob(descriptor=descriptor, open=partial(space.blob_stream, layer))
+            for layer, descriptor in pairs
+        ),
+        names=tuple(names),
+    )
 
 
 def push_image(space: Space, built: Built, names: Sequence[Reference]) -> None:

@@ -52,7 +52,8 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
         with task(events, "exporting to image"):
             notes = translate.annotations(request.annotations)
             built = finish(space, engine, compiled, snapshot, notes)
-        names = deliver(space, request, built)
+        tree = engine.snapshots.tree(built.snapshot)
+        names = deliver(space, request, built, tree, compiled.epoch)
         return BuildResult(
             digest=built.descriptor.digest,
             config_digest=built.manifest.config.digest,
