@@ -57,6 +57,13 @@ def apply(
     return run.outputs()
 
 
+def whole(tree: Tree) -> Iterator[Item]:
+    """All of a tree as one layer over nothing: a checkout, an archive, a directory of the host."""
+    action = CopyAction(src="/", dest="/", dir_copy_contents=True)
+    step = FileAction(action=action, input=NO_INPUT, secondary_input=0, output=0)
+    return apply(FileOp(actions=(step,)), [tree])[0].items()
+
+
 class _Run:
     def __init__(self, op: FileOp, inputs: Sequence[Tree], now: int, rules: Rules) -> None:
         self._op = op

@@ -58,14 +58,21 @@ def no_secrets(name: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSources:
-    """The downloads of a store."""
+    """The downloads of a store. In one build each is asked for once."""
 
     store: Store
     policy: Policy = field(default_factory=Policy)
     secrets: Secrets = no_secrets
+    _found: dict[SourceOp, File] = field(default_factory=dict, repr=False)
 
     def file(self, op: SourceOp) -> File:
         """The file behind a URL, downloaded unless the one at hand is still the same."""
+        known = self._found.get(op)
+        if known is None:
+            known = self._found[op] = self._looked_up(op)
+        return known
+
+    def _looked_up(self, op: SourceOp) -> File:
         attrs = Attrs(op)
         url = op.identifier
         checksum = _checksum(attrs.text("http.checksum"))
