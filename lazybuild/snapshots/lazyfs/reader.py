@@ -9,7 +9,7 @@ be called from many threads; calls that fetch block.
 import hashlib
 import threading
 from array import array
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -24,6 +24,7 @@ from lazybuild.snapshots.lazyfs.memory import Memory
 from lazybuild.snapshots.lazyfs.plan import BlobOrder, Span
 from lazybuild.snapshots.lazyfs.tree import Tree
 
+LARGE = 1 << 20
 READAHEAD_START, READAHEAD_MIN, READAHEAD_MAX = 256 << 10, 32 << 10, 2 << 20
 
 
@@ -114,6 +115,7 @@ class ChunkReader:
         self._memory = memory or Memory()
         self._lock = threading.Lock()
         self._flights: dict[bytes, Future[bytes]] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lazyfs-load")
         self._loading = [threading.Lock() for _ in range(16)]
 
     # what is here already
@@ -123,8 +125,9 @@ class ChunkReader:
         key = layer.tree.chunks.digest_of(chunk)
         data = self._memory.get(key)
         if data is None and layer.cached:
-            with self._loading[key[0] & 15]:
-                data = self._memory.get(key) or self._load(layer, chunk, key)
+            data = self._load_once(layer, chunk, key)
+            if data is not None and _continues(layer, chunk):
+                self._pool.submit(self._load_once, layer, chunk + 1, None)
         if data is not None and not layer.read[chunk]:
             self._note_read(layer, chunk)
         return data
@@ -138,6 +141,12 @@ class ChunkReader:
             layer.present[chunk] = 1
             return False
         return True
+
+    def _load_once(self, layer: LazyLayer, chunk: int, key: bytes | None) -> bytes | None:
+        """From the disk cache; two threads that want the same chunk load it once."""
+        key = key or layer.tree.chunks.digest_of(chunk)
+        with self._loading[key[0] & 15]:
+            return self._memory.get(key) or self._load(layer, chunk, key)
 
     def _load(self, layer: LazyLayer, chunk: int, key: bytes) -> bytes | None:
         size = layer.tree.chunks.size[chunk]
@@ -342,6 +351,15 @@ class ChunkReader:
             layer.why[chunk] = why
             if why is Why.AHEAD:
                 layer.window = max(READAHEAD_MIN, layer.window - layer.packed(chunk) // 2)
+
+
+def _continues(layer: LazyLayer, chunk: int) -> bool:
+    """Whether a long file is being read from one large chunk to the next."""
+    chunks = layer.tree.chunks
+    if chunks.size[chunk] < LARGE or chunk + 1 == len(chunks):
+        return False
+    start, size = chunks.position[chunk], chunks.size[chunk]
+    return chunks.position[chunk + 1] == start + size and (not start or bool(layer.read[chunk - 1]))
 
 
 def _slice(layer: LazyLayer, chunk: int, span: Span) -> slice:
