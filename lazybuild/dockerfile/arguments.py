@@ -40,6 +40,8 @@ def split_arguments(  # noqa: PLR0911 - a table
             return pairs(rest, escape, keyword), False
         case "healthcheck":
             return type_and_command(rest)
+        case "onbuild":
+            return (), False
     return ("",), False
 
 

@@ -17,6 +17,9 @@ from lazybuild.errors import DockerfileError, Span
 KNOWN = frozenset({"syntax", "escape", "check"})
 ESCAPES = ("\\", "`")
 
+_HEAD = 4 * 65536
+"""Three directives fit into it, each as long as a line can be."""
+
 _REGEX_SPACE = "\t\n\f\r "
 _NAME = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=")
 
@@ -73,12 +76,17 @@ def read_directives(text: str, path: str, escape: str) -> Directives:
     check = find("check", text, path, any_format=False)
     return Directives(
         escape=escape,
-        syntax=syntax.value.partition(" ")[0] if syntax else "",
+        syntax=_reference(syntax) if syntax else "",
         cmdline=syntax.value if syntax else "",
         check=check.value if check else "",
         syntax_span=syntax.span if syntax else None,
         check_span=check.span if check else None,
     )
+
+
+def _reference(directive: Directive) -> str:
+    """The first word, the rest being for the frontend that it names."""
+    return directive.value if directive.structured else directive.value.partition(" ")[0]
 
 
 def find(name: str, text: str, path: str, *, any_format: bool) -> Directive | None:
@@ -89,7 +97,8 @@ def find(name: str, text: str, path: str, *, any_format: bool) -> Directive | No
     for mark in ("#", "//") if any_format else ("#",):
         if directive := _first(name, text, Reader(path, mark), skipped):
             return directive
-    return _from_json(name, text, whole_lines(path, skipped + 1, skipped + 1), any_format)
+    span = whole_lines(path, skipped + 1, skipped + 1)
+    return _from_json(name, text, span) if any_format else None
 
 
 def _first(name: str, text: str, reader: Reader, skipped: int) -> Directive | None:
@@ -108,14 +117,13 @@ def _heading(text: str) -> list[str]:
     return [line.removesuffix("\n").removesuffix("\r") for line in physical_lines(text[:_HEAD])]
 
 
-_HEAD = 4 * 65536
-
-
-def _from_json(name: str, text: str, span: Span, any_format: bool) -> Directive | None:  # noqa: FBT001
-    if not any_format or not text.lstrip(_REGEX_SPACE).startswith("{"):
+def _from_json(name: str, text: str, span: Span) -> Directive | None:
+    if not text.lstrip(_REGEX_SPACE).startswith("{"):
         return None
     try:
         value = json.loads(text).get(name)
     except (ValueError, RecursionError):
         return None
-    return Directive(name=name, value=value, span=span) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return Directive(name=name, value=value, span=span, structured=True)

@@ -107,7 +107,10 @@ class Lexer:
         text, as it does in the reference.
         """
         comment = line[1:].strip(SPACE)
-        self.comments = [*self.comments, comment] if comment else []
+        if comment:
+            self.comments.append(comment)
+        else:
+            self.comments.clear()
 
     def _joined(self, kept: str, start: Piece, *, continues: bool) -> Logical:
         texts, pieces, empty = [kept], [start], list[int]()

@@ -133,6 +133,8 @@ class Directive:
     name: str
     value: str
     span: Span
+    structured: bool = False
+    """It comes from a JSON document, where a value has no words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,6 +156,7 @@ class _Walk:
     def single_quoted(self) -> str:
         end = self.text.find("'", self.at + 1)
         if end < 0:
+            self.at = len(self.text)
             raise DockerfileError(
                 "unexpected end of statement while looking for matching single-quote"
             )

@@ -10,17 +10,18 @@ MAX_LENGTH = 200
 def nearest(name: str, options: Iterable[str], *, case_sensitive: bool = False) -> str:
     """The option that is at most two edits away, in the name's own case; "" when there is none.
 
+    Of two equally near ones, the one of the same letters is meant: letters change places easily.
     An exact match gives "": then the name was not what was wrong.
     """
     wanted = name if case_sensitive else name.lower()
-    best, shortest = "", MAX_DISTANCE + 1
+    best, least = "", (MAX_DISTANCE + 1, False)
     for option in options:
         candidate = option if case_sensitive else option.lower()
         if candidate == wanted:
             return ""
-        distance = _distance(wanted, candidate)
-        if distance < shortest:
-            best, shortest = candidate, distance
+        rank = (_distance(wanted, candidate), sorted(wanted) != sorted(candidate))
+        if rank < least:
+            best, least = candidate, rank
     return best if case_sensitive or name != name.upper() else best.upper()
 
 

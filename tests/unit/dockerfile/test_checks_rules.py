@@ -97,8 +97,8 @@ FIRING = [
         "MultipleInstructionsDisallowed",
         2,
         (
-            "Multiple CMD instructions should not be used in the same stage because only the last one"
-            " will be used"
+            "Multiple CMD instructions should not be used in the same stage because only the last"
+            " one will be used"
         ),
     ),
     (
@@ -112,8 +112,8 @@ FIRING = [
         "InvalidBaseImagePlatform",
         1,
         (
-            'Base image arm was pulled with platform "linux/arm64", expected "linux/amd64" for current'
-            " build"
+            'Base image arm was pulled with platform "linux/arm64", expected "linux/amd64" for'
+            " current build"
         ),
     ),
     (
