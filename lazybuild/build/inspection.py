@@ -1,0 +1,89 @@
+"""What can be said of an image without mounting it: how each layer would be read, and in which
+order its files stand.
+"""
+
+from dataclasses import dataclass, field
+
+from lazybuild.build.library import Library
+from lazybuild.build.space import Space
+from lazybuild.errors import IntegrityError, RegistryError
+from lazybuild.estargz import names
+from lazybuild.estargz.entry import Kind
+from lazybuild.estargz.reader import open_toc
+from lazybuild.estargz.toc import Toc, TocEntry
+from lazybuild.oci.descriptor import TOC_DIGEST, Descriptor
+from lazybuild.oci.digest import DiffID
+from lazybuild.sources.images import Image
+from lazybuild.store import Layer
+
+LAZY, EAGER, LOCAL = "lazy", "eager", "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerView:
+    """A layer: `mode` is lazy, eager or local, `reason` why it is not lazy.
+
+    `landmark` is the offset in the blob up to which files were put first, `prefetch` their names.
+    """
+
+    descriptor: Descriptor
+    diff_id: DiffID
+    mode: str
+    reason: str = ""
+    origins: tuple[str, ...] = ()
+    toc_digest: str = ""
+    landmark: int = 0
+    prefetch: tuple[str, ...] = ()
+    files: int = 0
+    toc: Toc | None = field(default=None, repr=False)
+
+
+def layers(space: Space, image: Image) -> list[LayerView]:
+    """Each layer, bottom first; the table of contents of each is read and checked."""
+    descriptors = image.manifest.layers
+    known = Library(space).layers(image.reference.name, descriptors)
+    parts = zip(known, descriptors, image.config.diff_ids, strict=True)
+    return [_view(space, layer, descriptor, diff_id) for layer, descriptor, diff_id in parts]
+
+
+def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -> LayerView:
+    toc, reason = _toc(space, layer, descriptor)
+    near = space.store.blobs.has(descriptor.digest) or layer.directory
+    mode = LOCAL if near else LAZY if toc else EAGER
+    return LayerView(
+        descriptor=descriptor,
+        diff_id=diff_id,
+        mode=mode,
+        reason=reason,
+        origins=layer.origins,
+        toc_digest=descriptor.annotations.get(TOC_DIGEST, ""),
+        landmark=toc.prefetch_end if toc else 0,
+        prefetch=prefetched(toc) if toc else (),
+        files=len(toc.entries) if toc else 0,
+        toc=toc,
+    )
+
+
+def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str]:
+    expected = descriptor.annotations.get(TOC_DIGEST, "")
+    if not expected:
+        return None, "no TOC digest in the manifest: not eStargz"
+    try:
+        found = open_toc(space.ranges(layer), descriptor.annotations)
+        return (found.verify(expected), "") if found else (None, "the blob has no TOC")
+    except (IntegrityError, RegistryError) as error:
+        return None, error.message
+
+
+def prefetched(toc: Toc) -> tuple[str, ...]:
+    """The names before the landmark in the order in which they stand; () without one."""
+    if not toc.prefetch_end:
+        return ()
+    found = zip(toc.paths, toc.entries, strict=True)
+    return tuple(path for path, entry in found if is_prefetched(toc, path, entry))
+
+
+def is_prefetched(toc: Toc, path: str, entry: TocEntry) -> bool:
+    if path in names.OWN_NAMES or entry.type != Kind.REG or not entry.size:
+        return False
+    return entry.offset < toc.prefetch_end

@@ -1,0 +1,37 @@
+"""An image outside of a build, ready to be mounted: the way to its layers without a solver."""
+
+from dataclasses import dataclass
+
+from lazybuild.build.library import Library
+from lazybuild.build.lowers import Lowers
+from lazybuild.build.space import Space
+from lazybuild.oci.image import ImageConfig
+from lazybuild.snapshots.lowers import EagerLower
+from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.sources.images import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The image `taken` from the store or a registry, and the snapshots that can mount it."""
+
+    taken: Image
+    snapshot: Snapshot
+    snapshots: Snapshots
+    lowers: Lowers
+
+    @property
+    def config(self) -> ImageConfig:
+        return self.taken.config
+
+
+def take(space: Space, image: Image, *, require_lazy: bool = False) -> Shelf:
+    """Ready the layers of an image; nothing of them is fetched for it."""
+    eager = EagerLower(space.store, space.blob_stream)
+    lowers = Lowers(space, eager, require_lazy=require_lazy)
+    return Shelf(
+        taken=image,
+        snapshot=Library(space).snapshot(image),
+        snapshots=Snapshots(space.store, lowers, space.ranges, sink=space.sink),
+        lowers=lowers,
+    )
