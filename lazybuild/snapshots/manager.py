@@ -33,6 +33,7 @@ from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.lowers import LowerSource
 from lazybuild.snapshots.merged import MergedTree
+from lazybuild.snapshots.recovery import recover
 from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
@@ -85,6 +86,7 @@ class Snapshots:
         self._trees: dict[str, LayerTree] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
+        recover(store)
 
     # --- looking ---------------------------------------------------------------------------------
 
