@@ -37,7 +37,8 @@ def _boot_time() -> int:
 
 
 def _doubtful(store: Store, booted: int) -> list[Layer]:
-    layers = [layer for layer in store.meta.layers() if layer.directory and layer.created < booted]
+    known = (use.layer for use in store.meta.layers())
+    layers = [layer for layer in known if layer.directory and layer.created < booted]
     newest = max((layer.created for layer in layers), default=0)
     return [
         layer
