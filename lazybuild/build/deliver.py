@@ -8,7 +8,7 @@ from lazybuild.build.collect import task
 from lazybuild.build.finish import Built
 from lazybuild.build.space import Space
 from lazybuild.errors import UsageError
-from lazybuild.events import Warned
+from lazybuild.events import Transfer, Warned
 from lazybuild.exporters import docker, load, local, oci, rootfs
 from lazybuild.exporters.base import ExportedImage, ImageBlob
 from lazybuild.exporters.destination import destination
@@ -20,6 +20,25 @@ from lazybuild.registry.push import Blob, ManifestToPush
 from lazybuild.registry.upload import Source
 from lazybuild.request import BuildRequest, Output
 from lazybuild.snapshots.tree import Tree
+
+
+def push_names(output: Output, tags: Sequence[Reference]) -> Sequence[Reference]:
+    """Where an output pushes to: the names it has itself, else the image's."""
+    if output.type != "registry":
+        return ()
+    own = [text for text in output.options.get("name", "").split(",") if text]
+    names = [reference.parse(text) for text in own] or tags
+    if not names:
+        raise UsageError("--push needs a name", hint="give one with -t")
+    return names
+
+
+def check_pushes(space: Space, request: BuildRequest) -> None:
+    """Ask for the right to push before the build: it would be a pity after a long one."""
+    tags = [reference.parse(tag) for tag in request.tags]
+    names = [name.name for output in request.outputs for name in push_names(output, tags)]
+    for repository in dict.fromkeys(names):
+        push.check_push(space.registry(), repository)
 
 
 def deliver(
@@ -39,10 +58,7 @@ def deliver(
 
 def _image(space: Space, built: Built, output: Output, names: Sequence[Reference]) -> None:
     if output.type == "registry":
-        extra = [
-            reference.parse(text) for text in output.options.get("name", "").split(",") if text
-        ]
-        push_image(space, built, extra or names)
+        push_image(space, built, push_names(output, names))
     elif output.type != "image":
         with task(space.sink, f"exporting to {output.type} {output.dest}".rstrip()):
             _archive(exported(space, built, names), output)
@@ -89,16 +105,23 @@ def exported(space: Space, built: Built, names: Sequence[Reference]) -> Exported
 
 
 def push_image(space: Space, built: Built, names: Sequence[Reference]) -> None:
-    if not names:
-        raise UsageError("--push needs a name", hint="give one with -t")
     for name in names:
-        with task(space.sink, f"pushing {name.familiar}"):
+        title = f"pushing {name.familiar}"
+        with task(space.sink, title):
             manifest = ManifestToPush(
                 data=codec.encode(built.manifest),
                 media_type=built.descriptor.media_type,
                 tags=(name.tag,) if name.tag else (),
             )
-            push.push(space.registry(), name.name, blobs_of(space, built), [manifest])
+            told = partial(_tell, space, title)
+            blobs = blobs_of(space, built)
+            push.push(space.registry(), name.name, blobs, [manifest], progress=told)
+
+
+def _tell(space: Space, title: str, descriptor: Descriptor, sent: int) -> None:
+    done = sent >= descriptor.size
+    name = descriptor.digest[:19]
+    space.sink(Transfer(vertex=title, id=name, current=sent, total=descriptor.size, done=done))
 
 
 def blobs_of(space: Space, built: Built) -> list[Blob]:

@@ -5,7 +5,7 @@ import time
 
 from lazybuild.build import inputs, translate
 from lazybuild.build.collect import Collector, task
-from lazybuild.build.deliver import deliver
+from lazybuild.build.deliver import check_pushes, deliver
 from lazybuild.build.engine import Engine
 from lazybuild.build.finish import finish
 from lazybuild.build.inputs import Inputs
@@ -44,6 +44,7 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
     ) as space:
         engine = Engine(space, request, given.directories, translate.writer_options(request))
         _enter_early(space, given)
+        check_pushes(space, request)
         compiled = _compile(request, given, engine, events)
         snapshot = Snapshot()
         if compiled.head is not None:

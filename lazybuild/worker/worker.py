@@ -1,9 +1,10 @@
 """`Worker`: the solver's `Ops` on this machine. Sends each op to the module that knows it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
-from lazybuild.errors import NotSupportedYetError
+from lazybuild.errors import BuildError, NotSupportedYetError
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
@@ -30,12 +31,26 @@ class Worker:
     def content(self, vertex: Vertex, index: int, selection: Selection, result: Result) -> str:
         del vertex, index
         tree = self.tree(result)
-        parts = [content_digest(tree, cast("Content", part)) for part in selection.paths]
+        with self._reading():
+            parts = [content_digest(tree, cast("Content", part)) for part in selection.paths]
         if isinstance(result, HostTree):
             result.flush()
         return parts[0] if len(parts) == 1 else keys.fingerprint(list(parts))
 
     def run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
+        with self._reading():
+            return self._run(vertex, inputs)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What the kernel calls an I/O error has a cause that the lazy file system can tell."""
+        try:
+            yield
+        except OSError as error:
+            self._services.check()
+            raise BuildError(f"{error.filename or ''}: {error.strerror}".strip(": ")) from error
+
+    def _run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
         op = vertex.op
         match op:
             case SourceOp():
