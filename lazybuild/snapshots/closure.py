@@ -31,9 +31,7 @@ class Start:
     cwd: str = "/"
 
 
-def closure(
-    tree: Tree, start: Start, may_open: Callable[[str], bool] = bool
-) -> list[str]:
+def closure(tree: Tree, start: Start, may_open: Callable[[str], bool] = bool) -> list[str]:
     """Names in the tree in the order in which starting reads them, links before targets.
 
     A file that `may_open` refuses is named, but not looked into for what it needs.
