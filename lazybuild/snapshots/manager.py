@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
 from lazybuild.store import Layer, Store
 
+PARALLEL = 4  # layers that are made ready at a time
 HOT = "hot"  # the memo of what a blob was written with
 
 # Random access to a layer's blob, wherever it is.
@@ -172,8 +174,17 @@ class Snapshots:
             yield merged
 
     def lowers(self, snapshot: Snapshot) -> Sequence[Path]:
-        """A directory for each layer, bottom first."""
-        return [self._lower_path(self.layer(layer_id)) for layer_id in snapshot.layers]
+        """A directory for each layer, bottom first; those without one get theirs in parallel.
+
+        Overlay refuses the same directory twice (ELOOP). Of a layer that occurs more than once the
+        topmost place alone counts: there it shows and hides all that it did further down.
+        """
+        topmost = dict.fromkeys(reversed(snapshot.layers))
+        layers = [self.layer(layer_id) for layer_id in reversed(topmost)]
+        if sum(not layer.directory for layer in layers) <= 1:
+            return [self._lower_path(layer) for layer in layers]
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            return list(pool.map(self._lower_path, layers))
 
     def _lower_path(self, layer: Layer) -> Path:
         if layer.directory:
