@@ -52,11 +52,23 @@ class Exit:
         return f"exit code: {self.status}"
 
 
-def run(spec: StepSpec, on_output: OnOutput, cancel: threading.Event) -> Exit:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """A descriptor for the command's standard input, -1 for none; with `terminal` it is a terminal
+    that becomes the command's own, its output too, and `on_output` hears nothing.
+    """
+
+    stdin: int = -1
+    terminal: bool = False
+
+
+def run(
+    spec: StepSpec, on_output: OnOutput, cancel: threading.Event, stdio: Stdio | None = None
+) -> Exit:
     """Run the command to its end. Raises when it could not be started as asked."""
     identity = users.look_up(spec.rootfs, spec.user)
     with ExitStack() as stack:
-        step = _Step(stack, spec, identity, on_output)
+        step = _Step(stack, spec, identity, on_output, stdio or Stdio())
         reports = step.watch(cancel)
     return _verdict(reports, cancelled=cancel.is_set())
 
@@ -64,11 +76,14 @@ def run(spec: StepSpec, on_output: OnOutput, cancel: threading.Event) -> Exit:
 # --- what the sandbox is told --------------------------------------------------------------------
 
 
-def _wire(spec: StepSpec, identity: users.Identity, *, status: int, lifeline: int) -> WireSpec:
+def _wire(
+    spec: StepSpec, identity: users.Identity, *, status: int, lifeline: int, terminal: bool
+) -> WireSpec:
     return {
         "parent": os.getpid(),
         "status": status,
         "lifeline": lifeline,
+        "terminal": terminal,
         "rootfs": os.fspath(spec.rootfs),
         "argv": list(spec.argv),
         "env": {"HOME": identity.home, **spec.env},
@@ -138,7 +153,12 @@ class _Step:
     """One sandbox process and the pipes to it."""
 
     def __init__(
-        self, stack: ExitStack, spec: StepSpec, identity: users.Identity, on_output: OnOutput
+        self,
+        stack: ExitStack,
+        spec: StepSpec,
+        identity: users.Identity,
+        on_output: OnOutput,
+        stdio: Stdio,
     ) -> None:
         self._out, out = _pipe(stack)
         self._err, err = _pipe(stack)
@@ -146,9 +166,11 @@ class _Step:
         alive, self._lifeline = _pipe(stack)
         ours = (out, err, status)
         try:
-            sealed = parcel.pack(_wire(spec, identity, status=status, lifeline=alive))
+            wire = _wire(spec, identity, status=status, lifeline=alive, terminal=stdio.terminal)
+            sealed = parcel.pack(wire)
             stack.callback(os.close, sealed)
-            self._process = _start(sealed, out, err, (sealed, status, alive))
+            standard = (stdio.stdin,) * 3 if stdio.terminal else (stdio.stdin, out, err)
+            self._process = _start(sealed, standard, (sealed, status, alive))
         except BaseException:
             os.close(self._lifeline)
             raise
@@ -214,12 +236,15 @@ class _Step:
             self._process.wait()
 
 
-def _start(sealed: int, out: int, err: int, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+def _start(
+    sealed: int, standard: tuple[int, int, int], passed: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     """Start the interpreter, with nothing of the builder's environment and none of its files."""
+    stdin, out, err = standard
     try:
         return subprocess.Popen(
             parcel.command(sealed),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin < 0 else stdin,
             stdout=out,
             stderr=err,
             env={},

@@ -46,6 +46,7 @@ def _seal_imports(spec: "WireSpec") -> None:
         import resource  # noqa: F401, PLC0415 - for `step`
     if spec["network"] == "none":
         import _socket  # noqa: F401, PLC0415 - for `_raise_loopback`
+    if spec["network"] == "none" or spec["terminal"]:
         import fcntl  # noqa: F401, PLC0415
     sys.meta_path.clear()
 

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     from lazybuild.executor.sandbox.wire import WireSpec
 
+TIOCSCTTY = 0x540E
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def become_command(spec: "WireSpec") -> "Never":
     os.setsid()
+    if spec["terminal"]:
+        _take_terminal()
     _enter_directory(spec["cwd"])
     keep_only(spec["status"])
     _reset_signals()
@@ -31,6 +34,13 @@ def become_command(spec: "WireSpec") -> "Never":
     os.umask(0o022)
     word, reason = _execute(spec["argv"], spec["env"])
     raise RefusedError(word, reason)
+
+
+def _take_terminal() -> None:
+    """Make standard input the controlling terminal, so that ^C and job control work."""
+    import fcntl  # noqa: PLC0415 - loaded before the image was in reach
+
+    fcntl.ioctl(0, TIOCSCTTY, 0)
 
 
 def keep_only(fd: int) -> None:

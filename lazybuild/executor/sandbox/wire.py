@@ -2,7 +2,7 @@
 
 Reports come back on the descriptor `status`, one line each: a word, a space, a text. "exit" and
 "signal" carry a number; "host", "build", "127" and "126" a reason. When the descriptor `lifeline`
-ends, the step is killed.
+ends, the step is killed. With `terminal` standard input is one, for the command to take over.
 """
 
 from typing import TypedDict
@@ -27,6 +27,7 @@ class WireSpec(TypedDict):
     parent: int
     status: int
     lifeline: int
+    terminal: bool
     rootfs: str
     argv: list[str]
     env: dict[str, str]
