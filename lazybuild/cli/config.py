@@ -99,6 +99,19 @@ def assignments(texts: tuple[str, ...], flag: str, *, from_environment: bool) ->
     return found
 
 
+def read_assignments(names: tuple[str, ...], flag: str) -> dict[str, str]:
+    """NAME=VALUE lines of files; blank lines and lines that begin with # are left out."""
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            lines = Path(name).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{flag} {name}: {error}") from error
+        wanted = tuple(line for line in lines if line.strip() and not line.startswith("#"))
+        found |= assignments(wanted, f"{flag} {name}", from_environment=True)
+    return found
+
+
 def size(text: str, flag: str) -> int:
     """Bytes of `64m`, `1g`, `512k`, `100`; units are powers of 1024."""
     units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

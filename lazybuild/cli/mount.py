@@ -1,0 +1,90 @@
+"""`lazybuild mount`: the files of an image in a directory, for as long as this runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lazybuild.build import shelf
+from lazybuild.build.library import Library
+from lazybuild.build.space import Space
+from lazybuild.cli import config
+from lazybuild.cli.open_space import open_space
+from lazybuild.errors import UsageError
+from lazybuild.linux import syscalls
+from lazybuild.oci import platform
+
+NOT_FOUND, NOT_RUN = 127, 126
+
+
+@click.command("mount", context_settings={**config.CONTEXT, "allow_interspersed_args": False})
+@click.argument("image")
+@click.argument("directory")
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
+@click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
+@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T3).")
+@click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
+@config.registry_options
+@config.root_option
+def command(image: str, directory: str, command: tuple[str, ...], **values: Any) -> int:  # noqa: ANN401 - click gives them by name
+    """Mount IMAGE read-only on DIRECTORY, lazily, until ^C or while COMMAND runs.
+
+    COMMAND sees the mount, and you as root; others see it below /proc/PID/root.
+    """
+    command = command[1:] if command[:1] == ("--",) else command
+    place = Path(directory).absolute()
+    if not place.is_dir():
+        raise UsageError(f"{directory} is not a directory")
+    registries = config.registries(values)
+    with open_space(
+        values["root"], registries, isolation=values["isolation"], verbose=values["debug"]
+    ) as space:
+        space.enter()
+        library = Library(space)
+        want = platform.parse(values["wanted"]) if values["wanted"] else None
+        taken = shelf.take(space, library.image(library.find(image), want))
+        with taken.snapshots.view(taken.snapshot) as merged:
+            attach(merged, place)
+            try:
+                return held(space, place, command)
+            finally:
+                syscalls.umount(place, syscalls.MNT_DETACH)
+
+
+def attach(merged: Path, place: Path) -> None:
+    """The same file system in a second place."""
+    tree = syscalls.open_tree(merged)
+    try:
+        syscalls.move_mount(tree, place)
+    finally:
+        os.close(tree)
+
+
+def held(space: Space, place: Path, command: tuple[str, ...]) -> int:
+    """Run the command, or wait for a signal; it ends this as it ends every verb."""
+    if command:
+        status = started(command)
+        space.check()
+        return status
+    click.echo(
+        f"{place} is mounted in this process; others see it as /proc/{os.getpid()}/root{place}"
+    )
+    sys.stdout.flush()
+    space.stop.wait()
+    return 0
+
+
+def started(command: tuple[str, ...]) -> int:
+    """The exit status of a command; of one that a signal ended, as a shell says it."""
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except FileNotFoundError:
+        click.echo(f"ERROR: {command[0]}: no such program", err=True)
+        return NOT_FOUND
+    except OSError as error:
+        click.echo(f"ERROR: {command[0]}: {error.strerror}", err=True)
+        return NOT_RUN
+    return status if status >= 0 else 128 - status
