@@ -5,6 +5,7 @@ which they leave nothing is not even read. Digests of files are remembered acros
 changes when a file does (device, inode, size, mtime, ctime).
 """
 
+import errno
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
+from lazybuild.errors import BuildError
 from lazybuild.estargz.entry import NO_XATTRS, Kind
 from lazybuild.snapshots import paths, xattrs
 from lazybuild.snapshots.anchored import AnchoredDir, inside
@@ -20,6 +22,9 @@ from lazybuild.snapshots.statnode import kind_of, node_of
 from lazybuild.snapshots.tree import ROOT, Node, not_a_file
 
 SETTLED_NS = 50_000_000  # a file that changed within this time may change again unseen
+
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class FileKey(NamedTuple):
@@ -163,14 +168,23 @@ class HostTree:
             node = self.lookup(path)
             if node is None or node.kind is not Kind.DIR:
                 return {}
-        nodes: dict[str, Node] = {}
-        with self._anchor.listing(path) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                node = self._entry(fd, path, entry)
-                if node is not None:
-                    nodes[entry.name] = node
+        nodes = self._listed(path)
         if not self._plain:
             self._drop_empty(path, nodes)
+        return nodes
+
+    def _listed(self, path: str) -> dict[str, Node]:
+        nodes: dict[str, Node] = {}
+        try:
+            with self._anchor.listing(path) as fd, os.scandir(fd) as entries:
+                for entry in entries:
+                    node = self._entry(fd, path, entry)
+                    if node is not None:
+                        nodes[entry.name] = node
+        except OSError as error:
+            if error.errno in _GONE:
+                return {}
+            raise BuildError(f"{self.root / path}: {error.strerror}") from error
         return nodes
 
     def _entry(self, fd: int, directory: str, entry: "os.DirEntry[str]") -> Node | None:
@@ -179,8 +193,10 @@ class HostTree:
         try:
             status = entry.stat(follow_symlinks=False)
             return self._node(fd, directory, entry.name, status)
-        except FileNotFoundError:
-            return None  # went away while we looked
+        except OSError as error:
+            if error.errno in (*_GONE, errno.EINVAL):  # went away, or is something else by now
+                return None
+            raise
 
     def _left_out(self, path: str, entry: "os.DirEntry[str]") -> bool:
         if not self._ignore.excludes(path):
