@@ -36,3 +36,34 @@ def clean_environment(tmp_path_factory):
 @pytest.fixture
 def update_golden(request):
     return request.config.getoption("--update-golden")
+
+
+def pytest_report_header():
+    return f"as user {os.getuid()}, {'in CI: a skipped test is a failure' if _in_ci() else 'local'}"
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and _in_ci() and not _allowed(report):
+        _skipped.append(f"{report.nodeid}: {report.longrepr[-1]}")
+
+
+def pytest_sessionfinish(session):
+    if _skipped and session.exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in _skipped:
+        terminalreporter.write_line(f"SKIPPED IN CI, which is a failure: {line}", red=True)
+
+
+_skipped: list[str] = []
+
+
+def _in_ci():
+    return os.environ.get("CI") == "true"
+
+
+def _allowed(report):
+    """Peers that no package of the distribution has are reported as not run, and that is all."""
+    return "not run:" in str(report.longrepr[-1])
