@@ -156,11 +156,14 @@ class Draft:
         return FileOf(self._base, path)
 
     def _forget(self, path: str) -> None:
-        for name in self._made.pop(path, set()):
-            self._forget(paths.join(path, name))
-        self._nodes.pop(path, None)
-        self._contents.pop(path, None)
-        self._cut = {cut for cut in self._cut if not cut.startswith(path + "/")}
+        pending = [path]
+        while pending:
+            name = pending.pop()
+            pending.extend(paths.join(name, below) for below in self._made.pop(name, ()))
+            self._nodes.pop(name, None)
+            self._contents.pop(name, None)
+        if self._cut:
+            self._cut = {cut for cut in self._cut if not cut.startswith(path + "/")}
         self._made.get(paths.parent(path), set()).discard(paths.base(path))
 
     def _base_seen(self, path: str) -> bool:

@@ -4,6 +4,7 @@ import lzma
 import os
 import subprocess
 import tarfile
+import time
 
 import pytest
 from support.tars import device, directory, file, hardlink, symlink, tar
@@ -161,3 +162,17 @@ def test_a_bomb_is_stopped():
     op = FileOp(actions=(FileAction(action=action, secondary_input=0, output=0),))
     with pytest.raises(IntegrityError, match="times its packed size"):
         apply(op, [MemTree({"x": bomb})], rules=Rules(caps=Caps(free=1 << 20)))
+
+
+def test_a_deep_directory_that_is_replaced():
+    deep = "/".join(["d"] * 1500)
+    assert content(add(tar([file(f"{deep}/f", b"1"), file("d", b"2")]))) == {"o/d": b"2"}
+
+
+def test_a_hundred_thousand_names_in_one_directory():
+    base = MemTree({})
+    source = MemTree({"x.tar": tar([file(f"n{n}") for n in range(100_000)], tarfile.USTAR_FORMAT)})
+    start = time.monotonic()
+    items = run(copy("/x.tar", "/o", attempt_unpack=True), source=source, base=base)
+    assert len(items) == 100_001
+    assert time.monotonic() - start < 30
