@@ -17,6 +17,7 @@ from lazybuild.dockerfile.instructions import Arg
 from lazybuild.dockerfile.nodes import Document, Finding
 from lazybuild.dockerfile.options import Compiled, CompileOptions, Resolver
 from lazybuild.dockerfile.rules import Choice, parse_choice
+from lazybuild.dockerfile.scope import Globals
 from lazybuild.dockerfile.stages import Stage, split
 from lazybuild.dockerfile.words import Words
 from lazybuild.errors import DockerfileError, LazybuildError
@@ -153,9 +154,7 @@ def _static(
     yield from text.run()
     steps = StageChecks(
         stages=stages,
-        words=words,
-        scope=scope or {},
-        build_args=options.build_args,
+        shared=Globals(words=words, scope=scope or {}, build_args=options.build_args),
         ignored=IgnoreRules.of(options.ignored),
     )
     for index, found in steps.run():

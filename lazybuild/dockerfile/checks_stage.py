@@ -1,12 +1,12 @@
 """The checks that follow the steps of a stage, with as much of its environment as the file tells.
 
-What a base image adds to the environment isn't known here. A word that uses a name which only
-such an image could have set is unknown, and rules pass over it. Pure.
+A word that uses a name which only a base image could have set is unknown (see `scope`), and rules
+pass over it. Pure.
 """
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lazybuild.dockerfile.checks_text import Found, found
@@ -26,10 +26,8 @@ from lazybuild.dockerfile.instructions import (
     Step,
     Workdir,
 )
-from lazybuild.dockerfile.shell import Expansion
-from lazybuild.dockerfile.stages import SCRATCH, Stage
-from lazybuild.dockerfile.words import Words
-from lazybuild.errors import DockerfileError
+from lazybuild.dockerfile.scope import Globals, StageScope, stage_scopes
+from lazybuild.dockerfile.stages import Stage
 
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
@@ -45,48 +43,32 @@ Message = tuple[str, str]
 class _State:
     """A stage as far as its steps have been looked at."""
 
-    env: dict[str, str] = field(default_factory=dict)
-    whole: bool = False
-    """The environment is known completely."""
+    scope: StageScope
     shell_set: bool = False
     workdir_set: bool = False
     last: dict[str, Step] = field(default_factory=dict)
 
-    def child(self) -> "_State":
-        return _State(
-            env=dict(self.env),
-            whole=self.whole,
-            shell_set=self.shell_set,
-            workdir_set=self.workdir_set,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageChecks:
-    """`scope` are the global arguments; `ignored` the rules of the main context's ignore file."""
+    """`ignored` are the rules of the main context's ignore file."""
 
     stages: tuple[Stage, ...]
-    words: Words
-    scope: Mapping[str, str]
-    build_args: Mapping[str, str]
+    shared: Globals
     ignored: IgnoreRules
 
     def run(self) -> Iterator[tuple[int, Found]]:
         """With the number of the stage that each finding belongs to."""
-        named: dict[str, _State] = {}
-        for stage in self.stages:
-            state = self._begin(stage, named)
+        states: list[_State] = []
+        for stage, base, scope in stage_scopes(self.stages, self.shared):
+            state = _State(scope=scope)
+            if base is not None:
+                state.shell_set = states[base].shell_set
+                state.workdir_set = states[base].workdir_set
             for step in stage.steps:
                 for each in self._step(step, state):
                     yield stage.index, each
-            if stage.name:
-                named[stage.name] = state
-
-    def _begin(self, stage: Stage, named: Mapping[str, _State]) -> _State:
-        base = self._expand(stage.opening.base, _State(env=dict(self.scope), whole=True)) or ""
-        if base.lower() in named:
-            return named[base.lower()].child()
-        return _State(whole=base == SCRATCH)
+            states.append(state)
 
     def _step(self, step: Step, state: _State) -> Iterator[Found]:
         comments = step.node.comments
@@ -96,9 +78,9 @@ class StageChecks:
             case Cmd() | Entrypoint() | Healthcheck():
                 yield from _repeated(step, state)
             case Arg():
-                self._declare(step, state)
+                state.scope.declare(step)
             case Env():
-                self._set(step, state)
+                state.scope.assign(step)
             case Shell():
                 state.shell_set = True
             case Workdir():
@@ -116,33 +98,18 @@ class StageChecks:
             case Cmd() | Entrypoint():
                 yield from _shell_form(step, state)
             case Workdir():
-                yield from self._workdir(step, state)
+                yield from _workdir(step, state)
             case Expose():
-                yield from self._expose(step, state)
+                yield from _expose(step, state)
             case Copy():
                 yield from self._copied(step, state)
-
-    def _workdir(self, step: Workdir, state: _State) -> Iterator[Message]:
-        path = self._expand(step.path, state)
-        if path is None or state.workdir_set or path.startswith("/"):
-            return
-        message = (
-            f"Relative workdir {quote(path)} can have unexpected results if the base image changes"
-        )
-        yield "WorkdirRelativePath", message
-
-    def _expose(self, step: Expose, state: _State) -> Iterator[Message]:
-        for text in step.ports:
-            expansion = self._known(text, state)
-            for port in expansion.words if expansion else ():
-                yield from _port(port)
 
     def _copied(self, step: Copy, state: _State) -> Iterator[Message]:
         """Sources that the ignore file leaves out; with exceptions in it nothing is certain."""
         if step.source_stage or not self.ignored.rules or self.ignored.has_exceptions:
             return
         for text in step.sources:
-            source = self._expand(text, state)
+            source = state.scope.expand(text)
             if source is None or (step.add and _is_remote(source)):
                 continue
             path = posixpath.normpath(source) if source else "."
@@ -154,38 +121,22 @@ class StageChecks:
                 )
                 yield "CopyIgnoredFile", message
 
-    def _declare(self, step: Arg, state: _State) -> None:
-        for item in step.items:
-            if item.name in self.build_args:
-                value: str | None = self.build_args[item.name]
-            elif item.default is None:
-                value = self.scope.get(item.name, state.env.get(item.name))
-            else:
-                value = self._expand(item.default, state)
-            _assign(state.env, item.name, value)
 
-    def _set(self, step: Env, state: _State) -> None:
-        values = [(pair.name, self._expand(pair.value, state)) for pair in step.pairs]
-        for name, value in values:
-            _assign(state.env, name, value)
-
-    def _expand(self, text: str, state: _State) -> str | None:
-        expansion = self._known(text, state)
-        return None if expansion is None else expansion.text
-
-    def _known(self, text: str, state: _State) -> Expansion | None:
-        """None when it fails (compiling reports that) or depends on what a base image sets."""
-        try:
-            expansion = self.words.process(text, state.env)
-        except DockerfileError:
-            return None
-        return expansion if state.whole or not expansion.unset else None
+def _workdir(step: Workdir, state: _State) -> Iterator[Message]:
+    path = state.scope.expand(step.path)
+    if path is None or state.workdir_set or path.startswith("/"):
+        return
+    message = (
+        f"Relative workdir {quote(path)} can have unexpected results if the base image changes"
+    )
+    yield "WorkdirRelativePath", message
 
 
-def _assign(env: dict[str, str], name: str, value: str | None) -> None:
-    env.pop(name, None)
-    if value is not None:
-        env[name] = value
+def _expose(step: Expose, state: _State) -> Iterator[Message]:
+    for text in step.ports:
+        expansion = state.scope.known(text)
+        for port in expansion.words if expansion else ():
+            yield from _port(port)
 
 
 def _repeated(step: Step, state: _State) -> Iterator[Found]:
