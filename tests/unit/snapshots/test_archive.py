@@ -169,10 +169,10 @@ def test_a_deep_directory_that_is_replaced():
     assert content(add(tar([file(f"{deep}/f", b"1"), file("d", b"2")]))) == {"o/d": b"2"}
 
 
-def test_a_hundred_thousand_names_in_one_directory():
+def test_thirty_thousand_names_in_one_directory():
     base = MemTree({})
-    source = MemTree({"x.tar": tar([file(f"n{n}") for n in range(100_000)], tarfile.USTAR_FORMAT)})
+    source = MemTree({"x.tar": tar([file(f"n{n}") for n in range(30_000)], tarfile.USTAR_FORMAT)})
     start = time.monotonic()
     items = run(copy("/x.tar", "/o", attempt_unpack=True), source=source, base=base)
-    assert len(items) == 100_001
-    assert time.monotonic() - start < 30
+    assert len(items) == 30_001
+    assert time.monotonic() - start < 20
