@@ -9,7 +9,8 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from lazybuild.errors import HostError, ResourceError
@@ -84,24 +85,25 @@ def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, whatever the modes and however deep; follows no symlink.
 
     Every directory found inside is first moved beside `path`, so that neither the stack nor the
-    number of open files grows with the depth. Files of other users raise PermissionError.
+    number of open files grows with the depth. What somebody else removes meanwhile is no error;
+    files of other users raise PermissionError.
     """
     holder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        pending, made = [path.name], 0
+        pending, numbers = [path.name], count(1)
         while pending:
             name = pending.pop()
-            for child in _empty(holder, name):
-                made += 1
-                moved = f"{path.name}.{made}"
-                _move_out(holder, name, child, moved)
-                pending.append(moved)
-            os.rmdir(name, dir_fd=holder)
+            with suppress(FileNotFoundError):
+                for child in _unlink_files(holder, name):
+                    moved = f"{path.name}.{next(numbers)}"
+                    _move_out(holder, name, child, moved)
+                    pending.append(moved)
+                os.rmdir(name, dir_fd=holder)
     finally:
         os.close(holder)
 
 
-def _empty(holder: int, name: str) -> list[str]:
+def _unlink_files(holder: int, name: str) -> list[str]:
     """Unlink the files of a directory; returns the names of the directories in it."""
     fd = _open_dir(holder, name)
     try:
@@ -109,7 +111,8 @@ def _empty(holder: int, name: str) -> list[str]:
             found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for entry_name, is_dir in found:
             if not is_dir:
-                os.unlink(entry_name, dir_fd=fd)
+                with suppress(FileNotFoundError):
+                    os.unlink(entry_name, dir_fd=fd)
         return [entry_name for entry_name, is_dir in found if is_dir]
     finally:
         os.close(fd)
@@ -134,3 +137,16 @@ def _open_dir(parent: int, name: str) -> int:
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
     finally:
         os.close(handle)
+
+
+def tree_size(path: Path) -> int:
+    """Bytes on disk of a directory; what can't be read, or vanishes meanwhile, counts nothing."""
+    total, pending = 0, [path]
+    while pending:
+        with suppress(FileNotFoundError, PermissionError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+    return total

@@ -2,52 +2,31 @@
 
 The only door to sqlite. Nothing in here is the only copy of what a blob needs to be read: losing
 the database costs cache hits and names (which `index.json` still has). Each method is one short
-transaction; connections are per thread, and processes wait for one another.
+transaction; connections are per thread, and processes wait for one another. What is looked up is
+marked as used, no finer than `RENEW_AFTER`; that is what keeps the collector away (see `gc`).
 """
 
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lazybuild.errors import HostError, ResourceError
+from lazybuild.errors import HostError, IntegrityError, ResourceError
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID, Digest
+from lazybuild.store import schema
 
-VERSION = 1
 BUSY_SECONDS = 60
 RENEW_AFTER = 60.0
 
-_SCHEMA = """
-CREATE TABLE layers (
-    id TEXT PRIMARY KEY, digest TEXT, descriptor TEXT, diff_id TEXT, directory INTEGER NOT NULL,
-    uncompressed_size INTEGER NOT NULL, toc_digest TEXT, ordered INTEGER NOT NULL,
-    origins TEXT NOT NULL, created INTEGER NOT NULL, used REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX layers_by_digest ON layers (digest);
-CREATE TABLE records (
-    key TEXT PRIMARY KEY, layers TEXT NOT NULL, description TEXT NOT NULL,
-    created REAL NOT NULL, used REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE memos (
-    kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, used REAL NOT NULL,
-    PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-CREATE TABLE files (
-    dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, digest TEXT NOT NULL,
-    PRIMARY KEY (dev, ino)
-) WITHOUT ROWID;
-CREATE TABLE images (
-    name TEXT PRIMARY KEY, descriptor TEXT NOT NULL, created REAL NOT NULL
-) WITHOUT ROWID;
-"""
-
+_FILE = "ino, size, mtime, ctime, digest"
+_LISTED = "(SELECT value FROM json_each(?))"
 _LAYER = (
     "id, descriptor, diff_id, directory, uncompressed_size, toc_digest, ordered, origins, created"
 )
@@ -70,6 +49,13 @@ class Layer:
     ordered: bool = False
     origins: tuple[str, ...] = ()
     created: int = 0
+
+
+class LayerUse(NamedTuple):
+    """A layer and when it was last used, in seconds."""
+
+    layer: Layer
+    used: float
 
 
 class Record(NamedTuple):
@@ -100,8 +86,8 @@ class Meta:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        with self._write() as db:
-            _migrate(db, path)
+        with _explained(path):
+            _migrate(self._db(), path)
 
     def close(self) -> None:
         with self._guard:
@@ -111,19 +97,30 @@ class Meta:
     # --- layers ----------------------------------------------------------------------------------
 
     def layer(self, layer_id: str) -> Layer | None:
-        return next(self._layers("id = ?", layer_id), None)
+        return next(iter(self._used_layers("id = ?", layer_id)), None)
 
     def layer_by_digest(self, digest: Digest) -> Layer | None:
-        return next(self._layers("digest = ?", digest), None)
+        """A layer with this blob; one that has a directory, too, before one that has not."""
+        order = "ORDER BY directory DESC, id LIMIT 1"
+        return next(iter(self._used_layers(f"digest = ? {order}", digest)), None)
 
-    def layers(self) -> list[Layer]:
-        return list(self._layers("1 = 1"))
+    def layers(self) -> list[LayerUse]:
+        """Every layer; marks none as used."""
+        return self._layers("1 = 1")
+
+    def has_layer(self, layer_id: str) -> bool:
+        """Whether there is such a layer; marks it not as used."""
+        return self._one("SELECT 1 FROM layers WHERE id = ?", layer_id) is not None
+
+    def has_digest(self, digest: Digest) -> bool:
+        """Whether a layer has this blob; marks none as used."""
+        return self._one("SELECT 1 FROM layers WHERE digest = ? LIMIT 1", digest) is not None
 
     def put_layer(self, layer: Layer) -> None:
         descriptor = layer.descriptor
         row = (
             layer.id,
-            descriptor.digest if descriptor else None,
+            _digest(layer),
             codec.encode(descriptor).decode() if descriptor else None,
             layer.diff_id,
             layer.directory,
@@ -141,22 +138,53 @@ class Meta:
         with self._write() as db:
             db.execute("DELETE FROM layers WHERE id = ?", (layer_id,))
 
-    def _layers(self, where: str, *values: str) -> Iterator[Layer]:
-        rows = self._db().execute(f"SELECT {_LAYER} FROM layers WHERE {where}", values)  # noqa: S608 - our own text
-        for row in rows.fetchall():
-            yield _layer(row)
+    def drop_unused_layers(self, *, before: float, pinned: Collection[str]) -> list[Layer]:
+        """Forget, and return, the layers that nobody used since, that no record holds and whose
+        blobs are not `pinned`.
+        """
+        with self._write() as db:
+            held = {
+                layer_id
+                for (text,) in db.execute("SELECT layers FROM records")
+                for layer_id in json.loads(text)
+            }
+            dropped = [
+                layer
+                for layer, _ in self._layers("used < ?", before)
+                if layer.id not in held and (_digest(layer) or "") not in pinned
+            ]
+            gone = [(layer.id,) for layer in dropped]
+            db.executemany("DELETE FROM layers WHERE id = ?", gone)
+        return dropped
+
+    def _layers(self, where: str, *values: str | float) -> list[LayerUse]:
+        query = f"SELECT {_LAYER}, used FROM layers WHERE {where}"  # noqa: S608 - our own text
+        return [LayerUse(_layer(row[:-1]), row[-1]) for row in self._all_rows(query, *values)]
+
+    def _used_layers(self, where: str, *values: str) -> list[Layer]:
+        found = self._layers(where, *values)
+        stale = [layer.id for layer, used in found if used < time.time() - RENEW_AFTER]
+        if stale:
+            with self._write() as db:
+                _mark(db, stale)
+        return [layer for layer, _ in found]
 
     # --- cache records ---------------------------------------------------------------------------
 
     def load_record(self, key: str) -> tuple[str, ...] | None:
-        found = self._db().execute("SELECT layers, used FROM records WHERE key = ?", (key,))
-        row = found.fetchone()
+        """The layers that a key stands for, if all of them are known."""
+        row = self._one("SELECT layers, used FROM records WHERE key = ?", key)
         if row is None:
             return None
-        if time.time() - row[1] > RENEW_AFTER:
-            with self._write() as db:
-                db.execute("UPDATE records SET used = ? WHERE key = ?", (time.time(), key))
-        return tuple(json.loads(row[0]))
+        layers = tuple(json.loads(row[0]))
+        query = f"SELECT id, used FROM layers WHERE id IN {_LISTED}"  # noqa: S608 - our own text
+        marks = dict(self._all_rows(query, row[0]))
+        if not marks.keys() >= set(layers):
+            return None
+        if min([row[1], *marks.values()]) >= time.time() - RENEW_AFTER:
+            return layers
+        with self._write() as db:
+            return layers if _mark_record(db, key, layers) else None
 
     def save_record(self, key: str, layers: Sequence[str], description: str) -> None:
         now = time.time()
@@ -166,24 +194,29 @@ class Meta:
                 (key, json.dumps(list(layers)), description, now, now),
             )
 
+    def drop_records(self, keys: Iterable[str], *, before: float) -> list[str]:
+        """Forget, and return, those of the records that nobody used since."""
+        query = "DELETE FROM records WHERE key = ? AND used < ?"
+        with self._write() as db:
+            return [key for key in keys if db.execute(query, (key, before)).rowcount]
+
     def delete_record(self, key: str) -> None:
         with self._write() as db:
             db.execute("DELETE FROM records WHERE key = ?", (key,))
 
     def records(self) -> list[Record]:
-        rows = self._db().execute("SELECT key, layers, description, created, used FROM records")
-        return [Record(row[0], tuple(json.loads(row[1])), *row[2:]) for row in rows.fetchall()]
+        """Every record, least recently used first; marks none as used."""
+        query = "SELECT key, layers, description, created, used FROM records ORDER BY used, key"
+        rows = self._all_rows(query)
+        return [Record(row[0], tuple(json.loads(row[1])), *row[2:]) for row in rows]
 
     def has_records(self) -> bool:
-        return self._db().execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None
+        return self._one("SELECT 1 FROM records LIMIT 1") is not None
 
     # --- memos -----------------------------------------------------------------------------------
 
     def memo_get(self, kind: str, key: str) -> str | None:
-        found = self._db().execute(
-            "SELECT value FROM memos WHERE kind = ? AND key = ?", (kind, key)
-        )
-        row = found.fetchone()
+        row = self._one("SELECT value FROM memos WHERE kind = ? AND key = ?", kind, key)
         return str(row[0]) if row else None
 
     def memo_put(self, kind: str, key: str, value: str) -> None:
@@ -191,59 +224,57 @@ class Meta:
             db.execute("REPLACE INTO memos VALUES (?, ?, ?, ?)", (kind, key, value, time.time()))
 
     def memos(self, kind: str) -> dict[str, str]:
-        rows = self._db().execute("SELECT key, value FROM memos WHERE kind = ?", (kind,))
-        return dict(rows.fetchall())
+        return dict(self._all_rows("SELECT key, value FROM memos WHERE kind = ?", kind))
 
-    def forget_memos(self, *, before: float) -> None:
-        """Drop what was written before a time (seconds): memos and file digests cost only time."""
+    def forget(self, *, before: float) -> None:
+        """Drop memos and file digests written before a time (seconds): they cost only time."""
         with self._write() as db:
             db.execute("DELETE FROM memos WHERE used < ?", (before,))
+            db.execute("DELETE FROM files WHERE used < ?", (before,))
 
     # --- digests of the host's files -------------------------------------------------------------
 
     def file_digests(self, states: Sequence[FileState]) -> Mapping[FileState, str]:
         """Those of the given states that are known."""
         found: dict[FileState, str] = {}
-        wanted = {(state.dev, state.ino): state for state in states}
         for device in {state.dev for state in states}:
-            inodes = [ino for dev, ino in wanted if dev == device]
-            for part in _parts(inodes, 500):
-                for row in self._files(device, part):
-                    state = FileState(*row[:5])
-                    if wanted[state.dev, state.ino] == state:
-                        found[wanted[state.dev, state.ino]] = row[5]
+            wanted = {state.ino: state for state in states if state.dev == device}
+            inodes = json.dumps([_signed(inode) for inode in wanted])
+            query = f"SELECT {_FILE} FROM files WHERE dev = ? AND ino IN {_LISTED}"  # noqa: S608 - our own text
+            for inode, *times, digest in self._all_rows(query, _signed(device), inodes):
+                state = wanted[inode % (1 << 64)]
+                if state[2:] == tuple(times):
+                    found[state] = digest
         return found
 
-    def _files(
-        self, device: int, inodes: Sequence[int]
-    ) -> list[tuple[int, int, int, int, int, str]]:
-        query = f"SELECT * FROM files WHERE dev = ? AND ino IN ({_marks(inodes)})"  # noqa: S608 - marks only
-        return self._db().execute(query, (device, *inodes)).fetchall()
-
     def put_file_digests(self, digests: Mapping[FileState, str]) -> None:
-        rows = [(*state, digest) for state, digest in digests.items()]
+        rows = [
+            (_signed(state.dev), _signed(state.ino), *state[2:], digest, time.time())
+            for state, digest in digests.items()
+        ]
         with self._write() as db:
-            db.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     # --- images ----------------------------------------------------------------------------------
 
     def image(self, name: str) -> Descriptor | None:
-        found = self._db().execute("SELECT descriptor FROM images WHERE name = ?", (name,))
-        row = found.fetchone()
+        row = self._one("SELECT descriptor FROM images WHERE name = ?", name)
         return codec.parse_descriptor(row[0].encode()) if row else None
 
     def images(self) -> dict[str, tuple[Descriptor, float]]:
         """Name to descriptor and the time it was named, in seconds."""
-        rows = self._db().execute("SELECT name, descriptor, created FROM images ORDER BY name")
+        rows = self._all_rows("SELECT name, descriptor, created FROM images ORDER BY name")
         return {
-            name: (codec.parse_descriptor(text.encode()), created)
-            for name, text, created in rows.fetchall()
+            name: (codec.parse_descriptor(text.encode()), created) for name, text, created in rows
         }
 
     def put_image(self, name: str, descriptor: Descriptor) -> None:
-        text = codec.encode(descriptor).decode()
+        self.put_images({name: descriptor})
+
+    def put_images(self, images: Mapping[str, Descriptor]) -> None:
+        rows = [(name, codec.encode(item).decode(), time.time()) for name, item in images.items()]
         with self._write() as db:
-            db.execute("REPLACE INTO images VALUES (?, ?, ?)", (name, text, time.time()))
+            db.executemany("REPLACE INTO images VALUES (?, ?, ?)", rows)
 
     def delete_image(self, name: str) -> bool:
         with self._write() as db:
@@ -259,57 +290,87 @@ class Meta:
                 self._all.append(known)
         return known
 
+    def _all_rows(self, query: str, *values: str | float) -> list[tuple[Any, ...]]:
+        with _explained(self._path):
+            return self._db().execute(query, values).fetchall()
+
+    def _one(self, query: str, *values: str | float) -> tuple[Any, ...] | None:
+        return next(iter(self._all_rows(query, *values)), None)
+
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        db = self._db()
-        try:
-            db.execute("BEGIN IMMEDIATE")
+        with _explained(self._path), _transaction(self._db()) as db:
             yield db
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            _roll_back(db)
-            raise _explained(self._path, error) from error
-        except BaseException:
-            _roll_back(db)
-            raise
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error as error:
-        raise _explained(path, error) from error
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = NORMAL")
     return db
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
+    newest = len(schema.MIGRATIONS)
+    if _version(db) == newest:
         return
-    if version > VERSION:
-        raise HostError(
-            f"{path} was written by a newer lazybuild (version {version})",
-            hint="use that one, or another --root",
-        )
-    for statement in _SCHEMA.split(";"):
-        db.execute(statement)
-    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("PRAGMA journal_mode = WAL")
+    with _transaction(db):
+        version = _version(db)
+        if version > newest:
+            raise HostError(
+                f"{path} was written by a newer lazybuild (version {version})",
+                hint="use that one, or another --root",
+            )
+        for statement in schema.steps(version):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {newest}")
 
 
-def _roll_back(db: sqlite3.Connection) -> None:
-    if db.in_transaction:
-        db.execute("ROLLBACK")
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _explained(path: Path, error: sqlite3.Error) -> HostError | ResourceError:
-    text = str(error)
-    if "full" in text or "memory" in text:
-        return ResourceError(f"{path}: {text}", hint="make room or run `lazybuild prune`")
-    return HostError(f"can't use the store's database {path}: {text}")
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if "full" in text or "memory" in text:
+            hint = "make room or run `lazybuild prune`"
+            raise ResourceError(f"{path}: {text}", hint=hint) from error
+        if "malformed" in text or "not a database" in text:
+            hint = f"remove {path}: the build cache is lost, the images are not"
+            raise IntegrityError(f"{path} is damaged: {text}", hint=hint) from error
+        raise HostError(f"can't use the store's database {path}: {text}") from error
+
+
+def _mark(db: sqlite3.Connection, layers: Collection[str]) -> int:
+    """Mark layers as used; returns how many there are."""
+    query = f"UPDATE layers SET used = ? WHERE id IN {_LISTED}"  # noqa: S608 - our own text
+    return db.execute(query, (time.time(), json.dumps(list(layers)))).rowcount
+
+
+def _mark_record(db: sqlite3.Connection, key: str, layers: Sequence[str]) -> bool:
+    """Mark a record and its layers as used, if they are all still there."""
+    found = db.execute("UPDATE records SET used = ? WHERE key = ?", (time.time(), key)).rowcount
+    return bool(found) and _mark(db, layers) == len(set(layers))
+
+
+def _digest(layer: Layer) -> Digest | None:
+    return layer.descriptor.digest if layer.descriptor else None
 
 
 def _layer(row: Sequence[object]) -> Layer:
@@ -331,6 +392,6 @@ def _marks(items: Iterable[object]) -> str:
     return ",".join("?" for _ in items)
 
 
-def _parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _signed(number: int) -> int:
+    """As sqlite keeps a number of 64 bits."""
+    return number - (1 << 64) if number >= 1 << 63 else number
