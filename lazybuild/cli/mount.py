@@ -70,7 +70,7 @@ def held(space: Space, place: Path, command: tuple[str, ...]) -> int:
         space.check()
         return status
     click.echo(
-        f"{place} is mounted in this process; others see it as /proc/{os.getpid()}/root{place}"
+        f"{place} is mounted; other processes see it as /proc/{os.getpid()}/root{place}"
     )
     sys.stdout.flush()
     space.stop.wait()

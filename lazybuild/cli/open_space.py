@@ -12,8 +12,11 @@ import click
 
 from lazybuild.build.space import Space
 from lazybuild.cli import config, stopping
+from lazybuild.errors import HostError
 from lazybuild.events import Event, Noted, Warned
+from lazybuild.executor import ladder
 from lazybuild.registry.config import RegistryConfig
+from lazybuild.store import Store
 
 
 @contextmanager
@@ -44,3 +47,18 @@ def open_space(
         ) as space,
     ):
         yield space
+
+
+@contextmanager
+def open_store_inside(root: str) -> Iterator[Store]:
+    """The store, seen from a user namespace: the files of layers belong to ids that only it has.
+
+    On a host without one the store is opened all the same, and a warning says so.
+    """
+    with Store(config.store_root(root)) as store:
+        try:
+            host = ladder.probe(store.root)
+            ladder.enter(host)
+        except HostError as error:
+            click.echo(f"WARNING: files of layers may be out of reach: {error.message}", err=True)
+        yield store

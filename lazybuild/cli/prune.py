@@ -1,0 +1,76 @@
+"""`lazybuild prune`: removes what no image and no recent build needs."""
+
+import sys
+
+import click
+
+from lazybuild.cli import config, durations
+from lazybuild.cli.open_space import open_store_inside
+from lazybuild.cli.outputs import pairs
+from lazybuild.cli.summary import megabytes
+from lazybuild.errors import UsageError
+from lazybuild.store.gc import Policy, Pruned, prune
+
+
+@click.command("prune", context_settings=config.CONTEXT)
+@click.option("-a", "--all", "everything", is_flag=True, help="All caches, however new.")
+@click.option("-f", "--force", is_flag=True, help="Don't ask.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="until=24h (unused for so long), description=TEXT, id=PREFIX.",
+)
+@click.option("--keep-storage", default="", metavar="SIZE", help="Stop when this is left.")
+@config.root_option
+def command(
+    *, everything: bool, force: bool, filters: tuple[str, ...], keep_storage: str, root: str
+) -> int:
+    """Remove what no image needs and no build of the last week used.
+
+    Images with a name stay; `rmi` takes names away. Running builds are not disturbed.
+    """
+    policy = policy_of(filters, keep_storage, everything=everything)
+    if not force and sys.stdin.isatty():
+        what = "all caches" if everything else "what no image and no recent build needs"
+        click.confirm(f"Remove {what}?", abort=True)
+    with open_store_inside(root) as store:
+        pruned = prune(store, policy)
+    for line in lines(pruned):
+        click.echo(line)
+    for item in pruned.stuck:
+        click.echo(f"WARNING: left behind: {item}", err=True)
+    return 1 if pruned.stuck else 0
+
+
+def policy_of(filters: tuple[str, ...], keep_storage: str, *, everything: bool) -> Policy:
+    """What the flags say; `--all` and `--keep-storage` don't ask for age unless until= does."""
+    chosen = [pair for text in filters for pair in pairs(text, "--filter").items()]
+    unknown = next((name for name, _ in chosen if name not in FILTERS), None)
+    if unknown:
+        raise UsageError(f"--filter {unknown}: not a filter", hint=f"one of {', '.join(FILTERS)}")
+    until = [value for name, value in chosen if name in ("until", "unused-for")]
+    ageless = 0.0 if everything or keep_storage else Policy().unused_for
+    return Policy(
+        unused_for=durations.seconds(until[-1], "--filter until") if until else ageless,
+        keep=config.size(keep_storage, "--keep-storage") if keep_storage else None,
+        description=next((value for name, value in chosen if name == "description"), ""),
+        ids=tuple(value for name, value in chosen if name == "id"),
+        everything=everything,
+    )
+
+
+FILTERS = ("until", "unused-for", "description", "id")
+
+
+def lines(pruned: Pruned) -> list[str]:
+    """`removed 3 cache records, 4 layers, 7 blobs` and how much that was."""
+    counts = [
+        (pruned.records, "cache record"),
+        (pruned.layers, "layer"),
+        (pruned.blobs, "blob"),
+        (pruned.mounts, "cache mount"),
+    ]
+    parts = [f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
+    return [f"removed {', '.join(parts) or 'nothing'}", f"freed {megabytes(pruned.bytes)}"]
