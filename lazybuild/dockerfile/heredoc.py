@@ -54,7 +54,7 @@ def parse_mark(word: str) -> Mark | None:
         raise DockerfileError(f"heredoc name {match[3]} can't be read")
     return Mark(
         name=plain[0],
-        fd=min(int(match[1][:20] or "0"), MAX_FD),
+        fd=min(int(match[1].lstrip("0")[:20] or "0"), MAX_FD),
         expand=_quotes(plain[0]) == _quotes(raw[0]),
         chomp=match[2] == "-",
     )

@@ -13,7 +13,7 @@ the parser, and `dockerfile-parse` is the independent judge of it in the tests (
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lazybuild.dockerfile.characters import BOM, SPACE, encode, physical_lines
+from lazybuild.dockerfile.characters import SPACE, encode, physical_lines
 from lazybuild.dockerfile.directives import Reader, escape_of
 from lazybuild.dockerfile.nodes import Piece, whole_lines
 from lazybuild.errors import DockerfileError
@@ -148,7 +148,7 @@ class Lexer:
 
 
 def lexer_of(text: str, path: str) -> Lexer:
-    lines = physical_lines(text.removeprefix(BOM))
+    lines = physical_lines(text)
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE // 4 and len(encode(line.removesuffix("\n"))) > MAX_LINE:
             raise DockerfileError(

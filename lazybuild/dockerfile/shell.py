@@ -16,7 +16,7 @@ from lazybuild.dockerfile.characters import BOM, SPACES, replaced
 from lazybuild.dockerfile.globs import matches, trim_prefix, trim_suffix
 from lazybuild.errors import DockerfileError
 
-MAX_DEPTH = 100
+MAX_DEPTH = 64
 """Of `${a:-${b:-…}}`. The reference has no bound but its stack; nobody nests ten deep."""
 
 _SPECIAL_PARAMETERS = frozenset("@*#?-$!0")

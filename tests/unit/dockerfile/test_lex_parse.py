@@ -145,7 +145,7 @@ def test_refused_with_a_place(text, message, line):
     error = refused(text)
     assert message in error.message
     assert error.span.line == line
-    assert error.source == text
+    assert error.source == text.removeprefix("\ufeff")
 
 
 def test_a_line_of_the_greatest_size_is_read():
@@ -304,3 +304,12 @@ def test_check_directive_and_places():
     assert directives.check_span.line == 2
     assert directives.syntax_span.line == 3
     assert parse("// check=skip=all\n".replace("//", "#") + "FROM a").directives.check == "skip=all"
+
+
+def test_only_one_mark_of_byte_order_is_taken_away():
+    assert refused("\ufeff\ufefffrom a").message.startswith("unknown instruction: \ufefffrom")
+
+
+def test_descriptors_of_heredocs():
+    node = only("RUN 0000000000000000000000000007<<A 99999999999999999999999<<B\nA\nB\n")
+    assert [each.fd for each in node.heredocs] == [7, 2**64 - 1]
