@@ -1,5 +1,6 @@
 """Entry point: finds the verb, loads its module, turns errors into messages and exit codes."""
 
+import errno
 import os
 import sys
 import traceback
@@ -9,7 +10,9 @@ import click
 from lazybuild import __version__
 from lazybuild.cli import config, failure, stopping
 from lazybuild.cli.verbs import Verbs
-from lazybuild.errors import EXIT_BUG, LazybuildError
+from lazybuild.errors import EXIT_BUG, LazybuildError, ResourceError
+
+SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 @click.command(cls=Verbs, context_settings=config.CONTEXT)
@@ -36,10 +39,20 @@ def guarded(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            return bug()
+        click.echo(f"ERROR: {error.filename}: {error.strerror}", err=True)
+        return ResourceError.exit_code if error.errno in SCARCE else LazybuildError.exit_code
     except Exception:  # noqa: BLE001 - the last stop: a bug is shown whole
-        traceback.print_exc()
-        click.echo("lazybuild: this is a bug, please report it", err=True)
-        return EXIT_BUG
+        return bug()
+
+
+def bug() -> int:
+    """Show the exception that is being handled; nobody expected it."""
+    traceback.print_exc()
+    click.echo("lazybuild: this is a bug, please report it", err=True)
+    return EXIT_BUG
 
 
 def run(argv: list[str]) -> int:

@@ -1,0 +1,176 @@
+"""What a host has and lacks for rootless builds, as findings with a remedy each; found by trying.
+
+Needs a process with a single thread, as the ladder does, and leaves it where it was.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lazybuild.errors import HostError
+from lazybuild.executor import ladder
+from lazybuild.executor.ladder import Host
+from lazybuild.linux import syscalls
+
+Verdict = Literal["ok", "warn", "no"]
+
+OLDEST_KERNEL = (5, 13)
+LITTLE_ROOM = 5 << 30
+SLOW_OR_UNSAFE = {
+    0x6969: ("NFS", "its locks and renames are not safe for a store"),
+    0x517B: ("SMB", "its locks and renames are not safe for a store"),
+    0xFF534D42: ("CIFS", "its locks and renames are not safe for a store"),
+    0x794C7630: ("overlay", "a container's own file system: slow, and gone with the container"),
+    0x65735546: ("FUSE", "overlay can't keep its upper directories there"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `fix` says what to do unless the verdict is ok."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    fix: str = ""
+
+
+def findings(root: Path) -> list[Finding]:
+    """All of them, the ladder's verdict first."""
+    return [*ladder_findings(root), kernel(), *store(root), network()]
+
+
+def can_build(found: list[Finding]) -> bool:
+    return all(finding.verdict != "no" for finding in found)
+
+
+# --- the ladder ----------------------------------------------------------------------------------
+
+
+def ladder_findings(root: Path) -> Iterator[Finding]:
+    try:
+        host = ladder.probe(root)
+    except HostError as error:
+        yield Finding(name="tier", verdict="no", text=error.message, fix=error.hint)
+        return
+    yield Finding(name="tier", verdict="ok", text=f"{host.tier}: {host.reason}")
+    if host.userns:
+        yield entered(host)
+    yield fuse(host)
+
+
+def entered(host: Host) -> Finding:
+    """Take the step for real, in a child: ranges of ids that can't be mapped show only here."""
+    complaint = _in_child(lambda: ladder.enter(host))
+    if complaint:
+        message, _, hint = complaint.partition("\0")
+        return Finding(name="ids", verdict="no", text=message, fix=hint)
+    return Finding(name="ids", verdict="ok", text="newuidmap and newgidmap map a range of ids")
+
+
+def fuse(host: Host) -> Finding:
+    if host.fuse:
+        return Finding(name="fuse", verdict="ok", text=f"{ladder.FUSE} can be mounted: lazy bases")
+    return Finding(
+        name="fuse",
+        verdict="warn",
+        text=f"base layers are fetched whole: {host.reason.partition(': ')[2] or 'no FUSE'}",
+        fix="docker run --device /dev/fuse; in Kubernetes a device plugin that offers /dev/fuse;"
+        " on a plain host: sudo modprobe fuse && sudo chmod 666 /dev/fuse",
+    )
+
+
+def _in_child(trial: Callable[[], None]) -> str:
+    """What goes wrong in a child, as "message NUL hint"; "" if nothing does."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            trial()
+        except HostError as error:
+            os.write(writing, f"{error.message}\0{error.hint}".encode())
+        except OSError as error:
+            os.write(writing, f"{error}\0".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        said = pipe.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    return said or ("the trial died\0" if status else "")
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+def kernel() -> Finding:
+    release = os.uname().release
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and (int(found[1]), int(found[2])) < OLDEST_KERNEL:
+        return Finding(
+            name="kernel",
+            verdict="warn",
+            text=f"Linux {release}: overlay in user namespaces is young here",
+            fix="use Linux 5.13 or newer",
+        )
+    return Finding(name="kernel", verdict="ok", text=f"Linux {release}")
+
+
+def store(root: Path) -> Iterator[Finding]:
+    """What the place of the store is good for."""
+    flags = os.statvfs(root)
+    magic = _magic(root)
+    if magic in SLOW_OR_UNSAFE:
+        name, why = SLOW_OR_UNSAFE[magic]
+        yield Finding(
+            name="store",
+            verdict="warn",
+            text=f"{root} lies on {name}: {why}",
+            fix="choose a directory on a local disk or volume with --root",
+        )
+    else:
+        yield Finding(name="store", verdict="ok", text=str(root))
+    if flags.f_flag & os.ST_NOSUID:
+        yield Finding(
+            name="setuid",
+            verdict="warn",
+            text=f"{root} is mounted nosuid: sudo and ping of an image won't work in steps",
+            fix="choose another place with --root, or mount it without nosuid",
+        )
+    free = shutil.disk_usage(root).free
+    if free < LITTLE_ROOM:
+        yield Finding(
+            name="room",
+            verdict="warn",
+            text=f"only {free / 1e9:.1f} GB are free at {root}",
+            fix="lazybuild prune, or choose another place with --root",
+        )
+
+
+def _magic(root: Path) -> int:
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return syscalls.filesystem_magic(fd) & 0xFFFFFFFF
+    finally:
+        os.close(fd)
+
+
+def network() -> Finding:
+    """Steps use the host's network, so its name servers are theirs."""
+    try:
+        text = Path("/etc/resolv.conf").read_text(errors="replace")
+    except OSError:
+        text = ""
+    servers = re.findall(r"(?m)^\s*nameserver\s+(\S+)", text)
+    if servers:
+        return Finding(name="dns", verdict="ok", text=f"name servers: {' '.join(servers)}")
+    return Finding(
+        name="dns",
+        verdict="warn",
+        text="/etc/resolv.conf names no server: steps can't resolve names",
+        fix="echo nameserver ADDRESS | sudo tee -a /etc/resolv.conf",
+    )
