@@ -37,7 +37,7 @@ class Part:
     size: int
 
     def open(self) -> BinaryIO:
-        return cast("BinaryIO", io.BufferedReader(_Window(self.source.open(), self), _PIECE))
+        return cast("BinaryIO", _Window(self.source.open(), self))
 
     def digest(self) -> str:
         return _digest(self)
@@ -197,12 +197,11 @@ class _Window(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast("bytearray", buffer))[: self._left]
-        data = self._stream.read(len(view))
-        view[: len(data)] = data
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        data = self._stream.read(wanted)
         self._left -= len(data)
-        return len(data)
+        return data
 
     def close(self) -> None:
         self._stream.close()
