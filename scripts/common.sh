@@ -37,9 +37,9 @@ open_fuse() {
 }
 
 # Where programs and data lie that the unprivileged user must be able to read. Root works for a user
-# of its own; anybody else works as himself.
+# of its own (or, with LAZYBUILD_USER=root, for itself); anybody else works as himself.
 if is_root; then
-    builder=lazybuild-user
+    builder=${LAZYBUILD_USER:-lazybuild-user}
     home=/var/lib/lazybuild
 else
     builder=$(id -un)
@@ -49,6 +49,7 @@ venv=$home/venv
 
 make_user() {
     mkdir -p "$home"
+    if [ "$builder" = root ]; then return; fi
     if is_root; then
         id "$builder" >/dev/null 2>&1 || { say "making the unprivileged user $builder"; useradd -m -s /bin/bash "$builder"; }
         grep -q "^$builder:" /etc/subuid || usermod --add-subuids 400000-465535 --add-subgids 400000-465535 "$builder"
@@ -58,7 +59,7 @@ make_user() {
 }
 
 as_builder() {
-    if is_root; then
+    if is_root && [ "$builder" != root ]; then
         runuser -u "$builder" -- env HOME="$(getent passwd "$builder" | cut -d: -f6)" XDG_RUNTIME_DIR= "$@"
     else
         "$@"
@@ -68,8 +69,11 @@ as_builder() {
 # A virtual environment of the system's Python; $1 is "dev" or "run".
 make_venv() {
     local wanted
-    wanted="$1 $(sha256sum "$here/pyproject.toml" | cut -d' ' -f1)"
-    if [ "$(cat "$venv/.made-from" 2>/dev/null)" != "$wanted" ]; then
+    local sum made
+    sum=$(sha256sum "$here/pyproject.toml" | cut -d' ' -f1)
+    wanted="$1 $sum"
+    made=$(cat "$venv/.made-from" 2>/dev/null || true)
+    if [ "$made" != "$wanted" ] && [ "$made" != "dev $sum" ]; then
         say "making the virtual environment $venv"
         [ -x "$venv/bin/python" ] || "$system_python" -m venv "$venv"
         "$venv/bin/pip" install -q --disable-pip-version-check -U pip

@@ -24,9 +24,10 @@ class Step:
         return max(0.0, self.finished - self.started)
 
     def lines(self, stream: int, data: bytes) -> list[str]:
-        """Take output in, give the lines that it completes. A lone carriage return ends one too."""
-        text = self.pending.pop(stream, b"") + data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *whole, rest = text.split(b"\n")
+        """Take output in, give the lines that it completes, each as a terminal would show it: what
+        stands before a carriage return has been written over.
+        """
+        *whole, rest = (self.pending.pop(stream, b"") + data).split(b"\n")
         if rest:
             self.pending[stream] = rest
         return self._keep(whole)
@@ -37,7 +38,8 @@ class Step:
         return self._keep(rest)
 
     def _keep(self, lines: list[bytes]) -> list[str]:
-        texts = [line.decode("utf-8", "replace") for line in lines]
+        shown = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines]
+        texts = [line.decode("utf-8", "replace") for line in shown]
         self.tail.extend(text for text in texts if text.strip())
         return texts
 
