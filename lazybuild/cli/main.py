@@ -40,12 +40,17 @@ def guarded(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.filename is None:
-            return bug()
-        click.echo(f"ERROR: {error.filename}: {error.strerror}", err=True)
-        return ResourceError.exit_code if error.errno in SCARCE else LazybuildError.exit_code
+        return refused(error)
     except Exception:  # noqa: BLE001 - the last stop: a bug is shown whole
         return bug()
+
+
+def refused(error: OSError) -> int:
+    """What the system said no to, when it says of which file; otherwise nobody expected it."""
+    if error.filename is None:
+        return bug()
+    click.echo(f"ERROR: {error.filename}: {error.strerror}", err=True)
+    return ResourceError.exit_code if error.errno in SCARCE else LazybuildError.exit_code
 
 
 def bug() -> int:
