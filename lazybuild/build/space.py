@@ -38,7 +38,6 @@ class Space:
         self._registry: Registry | None = None
         self._lazy: LazyFs | None = None
         self.store = self._stack.enter_context(Store(self.root))
-        self._stack.enter_context(self.store.leases.hold("lazybuild"))
         self._stack.enter_context(self.store.lease("space"))
 
     def __enter__(self) -> Self:
