@@ -22,8 +22,9 @@ from lazybuild.oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.snapshots.lazyfs.cache import open_cache
 from lazybuild.snapshots.lazyfs.client import LazyFs
+from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.opening import open_tree
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.source import FileSource
 from lazybuild.store import Store
 

@@ -14,7 +14,7 @@ import pytest
 from support.faults import ALWAYS, Fault
 from support.inside import inside
 from support.layers import file, folder, link
-from support.lazymount import Pushed, add_local, describe, lazyfs
+from support.lazymount import Pushed, add_local, describe, go, lazyfs, on_go
 from support.registry import LocalRegistry
 
 from lazybuild.errors import IntegrityError, RegistryError
@@ -163,6 +163,7 @@ def refused(place, pushed, kind, says):
     failures = []
     with lazyfs(place, handlers=Handlers(failed=failures.append)) as fs:
         root = pushed.add(fs)
+        go(place)
         with pytest.raises(OSError) as caught:
             (root / "f").read_bytes()
         assert caught.value.errno == errno.EIO
@@ -177,17 +178,17 @@ def refused(place, pushed, kind, says):
 @pytest.mark.parametrize(
     ("fault", "kind", "says"),
     [
-        (Fault(path="/blobs/", flip=300, times=ALWAYS, after=1), IntegrityError, "is corrupt at"),
-        (Fault(path="/blobs/", status=503, times=ALWAYS, after=1), RegistryError, "127.0.0.1"),
-        (Fault(path="/blobs/", status=404, times=ALWAYS, after=1), RegistryError, "127.0.0.1"),
-        (Fault(path="/blobs/", reset=True, times=ALWAYS, after=1), RegistryError, "127.0.0.1"),
+        (Fault(path="/blobs/", flip=300, times=ALWAYS), IntegrityError, "is corrupt at"),
+        (Fault(path="/blobs/", status=503, times=ALWAYS), RegistryError, "127.0.0.1"),
+        (Fault(path="/blobs/", status=404, times=ALWAYS), RegistryError, "127.0.0.1"),
+        (Fault(path="/blobs/", reset=True, times=ALWAYS), RegistryError, "127.0.0.1"),
     ],
 )
 def test_a_read_that_fails_is_eio_and_a_reason(tmp_path, fault, kind, says):
     with LocalRegistry() as registry:
         pushed = Pushed(registry, [file("f", noise(50_000)), file("g", b"g")])
-        registry.fault(fault)
-        inside(refused, tmp_path, pushed, kind, says)
+        with on_go(tmp_path, lambda: registry.fault(fault)):
+            inside(refused, tmp_path, pushed, kind, says)
 
 
 def killed(place):

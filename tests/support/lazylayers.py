@@ -5,8 +5,9 @@ import threading
 from support import layers
 
 from lazybuild.oci.digest import Digest
+from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.opening import open_tree
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 
 
 class MemoryCache:

@@ -1,5 +1,7 @@
 """A mounted lazy file system for tests that run inside a namespace of their own."""
 
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +22,36 @@ def lazyfs(place: Path, *, handlers=None, config=None):
     registry = config or RegistryConfig(retries=1, retry_wait=0.05, patience=0.5)
     with LazyFs.start(mountpoint, place / "store", registry.to_json(), handlers=handlers) as fs:
         yield fs
+
+
+@contextmanager
+def on_go(place: Path, action):
+    """Do `action` here, in the parent, when the child in the namespace calls `go`."""
+    asked, done = place / "go", place / "gone"
+    ending = threading.Event()
+
+    def watch():
+        while not ending.wait(0.01):
+            if asked.exists():
+                action()
+                done.touch()
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def go(place: Path):
+    (place / "go").touch()
+    deadline = time.monotonic() + 10
+    while not (place / "gone").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def describe(written):

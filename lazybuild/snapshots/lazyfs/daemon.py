@@ -13,8 +13,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from lazybuild.snapshots.lazyfs import messages
+from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.messages import Reply, Request
-from lazybuild.snapshots.lazyfs.reader import LazyLayer
 from lazybuild.snapshots.lazyfs.service import Service
 
 _WORKERS = 16

@@ -16,14 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lazybuild.errors import HostError
 from lazybuild.linux import syscalls
 from lazybuild.snapshots.lazyfs import protocol
+from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.protocol import Op
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.view import Shown, View
 
 _READERS = 3
@@ -55,8 +57,17 @@ def open_and_mount(target: Path) -> int:
     return fd
 
 
-OnFetch = Callable[[LazyLayer, int], None]
-"""(layer, inode) of a read that had to wait for bytes."""
+OnRead = Callable[[LazyLayer, int], None]
+"""(layer, inode)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the server tells of reads: that one failed, is a file's first, had to wait for bytes."""
+
+    failed: OnFailure
+    first_read: OnRead
+    fetched: OnRead
 
 
 class _Last(NamedTuple):
@@ -81,11 +92,10 @@ class Server:
         reader: ChunkReader,
         *,
         xattrs: bool,
-        on_failure: OnFailure,
-        on_fetch: OnFetch,
+        hooks: Hooks,
     ) -> None:
         self._fd, self._view, self._reader = fd, view, reader
-        self._on_failure, self._on_fetch = on_failure, on_fetch
+        self._hooks = hooks
         self._pool = ThreadPoolExecutor(_WAITERS, thread_name_prefix="lazyfs-wait")
         self._last = _NOTHING_YET
         self._waiting: dict[int, float] = {}
@@ -215,7 +225,8 @@ class Server:
         if last.node == node and last.start <= offset and offset + size <= last.end:
             return [last.data[offset - last.start : offset - last.start + size]]
         shown, ino = self._view.at(node)
-        self._view.note_read(shown, ino)
+        if self._view.note_read(shown, ino):
+            self._hooks.first_read(shown.layer, ino)
         out = self._pieces(shown, ino, offset, size)
         if out is None:
             self._waiting[unique] = time.monotonic()
@@ -241,11 +252,11 @@ class Server:
             data = [self._reader.read(layer, piece.chunk) for piece in pieces]
             out = [memoryview(d)[p.start : p.end] for d, p in zip(data, pieces, strict=True)]
         except Exception as error:  # noqa: BLE001  becomes EIO here and a report to the build
-            self._on_failure(layer, layer.tree.path(ino), error)
+            self._hooks.failed(layer, layer.tree.path(ino), error)
             self._send([protocol.reply_error(unique, errno.EIO)])
         else:
             self._reply(unique, out)
-            self._on_fetch(layer, ino)
+            self._hooks.fetched(layer, ino)
         finally:
             self._waiting.pop(unique, None)
 

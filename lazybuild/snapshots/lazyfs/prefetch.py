@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 from lazybuild.errors import LazybuildError
 from lazybuild.snapshots.lazyfs import plan
+from lazybuild.snapshots.lazyfs.layer import LazyLayer, Why
 from lazybuild.snapshots.lazyfs.plan import SPAN_MAX, Span
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer, Why
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 
 WORKERS = 8
 FILL_SPAN = 4 << 20

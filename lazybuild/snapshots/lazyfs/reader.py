@@ -8,100 +8,29 @@ be called from many threads; calls that fetch block.
 
 import hashlib
 import threading
-from array import array
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Protocol
 
 from lazybuild.errors import IntegrityError, LazybuildError
 from lazybuild.estargz.codec import inflate
-from lazybuild.oci.digest import Digest
-from lazybuild.oci.ranges import RangeReader
 from lazybuild.snapshots.lazyfs import plan
-from lazybuild.snapshots.lazyfs.flight import Gate, NoLocks, RangeLocks
+from lazybuild.snapshots.lazyfs.flight import Gate
+from lazybuild.snapshots.lazyfs.layer import ChunkCache, LazyLayer, Why
 from lazybuild.snapshots.lazyfs.memory import Memory
-from lazybuild.snapshots.lazyfs.plan import BlobOrder, Span
-from lazybuild.snapshots.lazyfs.tree import Tree
+from lazybuild.snapshots.lazyfs.plan import Span
 
 LARGE = 1 << 20
-READAHEAD_START, READAHEAD_MIN, READAHEAD_MAX = 256 << 10, 32 << 10, 2 << 20
 
 
-class ChunkCache(Protocol):
-    """Verified chunks by digest, shared by all layers and all builds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """One request under way: the chunks of `span` are ours to fetch, others wait for `landing`."""
 
-    def has(self, digest: Digest) -> bool: ...
-    def get(self, digest: Digest, size: int) -> bytes | None: ...
-    def put(self, digest: Digest, data: bytes) -> None: ...
-
-
-class Source(RangeReader, Protocol):
-    """Where a layer's blob is: `registry.ranges.BlobRanges`, or a file."""
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Names of the places that have it, the preferred one first."""
-        ...
-
-    def reread_at(self, offset: int, length: int, *, tried: int = 0) -> bytes:
-        """Once more, past all caches, from the `tried`-th of those places."""
-        ...
-
-
-class Why(IntEnum):
-    """What a chunk was fetched for, the most urgent first."""
-
-    ASKED = 0
-    AHEAD = 1
-    PREFETCH = 2
-    SPECULATION = 3
-    FILL = 4
-
-
-@dataclass(slots=True, kw_only=True)
-class Figures:
-    """What one layer has cost and given so far. Bytes of the blob unless said otherwise."""
-
-    requests: int = 0
-    bytes_fetched: int = 0
-    chunks_fetched: int = 0
-    chunks_read: int = 0
-    bytes_read: int = 0  # compressed size of the distinct chunks that were read
-    refetched: int = 0
-    fetched_for: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))
-    used_of: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class LazyLayer:
-    """A layer that can be read."""
-
-    digest: Digest
-    tree: Tree
-    source: Source
-    locks: RangeLocks = field(default_factory=NoLocks)
-    cached: bool = True  # a local blob is its own cache
-    order: BlobOrder = field(init=False)
-    figures: Figures = field(default_factory=Figures)
-    window: int = READAHEAD_START
-    read_order: "array[int]" = field(default_factory=lambda: array("I"))
-    filling: bool = False  # all that is missing has been queued
-    read: bytearray = field(init=False)
-    why: bytearray = field(init=False)
-    present: bytearray = field(init=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.tree.chunks)
-        self.window = READAHEAD_START if self.cached else 0
-        self.order = BlobOrder(self.tree.chunks)
-        self.read, self.why, self.present = bytearray(count), bytearray(count), bytearray(count)
-
-    def chunk_digest(self, chunk: int) -> Digest:
-        return Digest("sha256:" + self.tree.chunks.digest_of(chunk).hex())
-
-    def packed(self, chunk: int) -> int:
-        return self.tree.chunks.end[chunk] - self.tree.chunks.offset[chunk]
+    layer: LazyLayer
+    span: Span
+    why: Why
+    landing: dict[int, Future[bytes]] = field(default_factory=dict)
 
 
 class ChunkReader:
@@ -173,39 +102,38 @@ class ChunkReader:
         """As `read`, for our own purposes: it does not count as a read, nor is it urgent."""
         key = layer.tree.chunks.digest_of(chunk)
         while (data := self._memory.get(key) or self._load(layer, chunk, key)) is None:
-            flight = self._flights.get(key)
-            if flight is not None:
-                return flight.result()
+            other = self._flights.get(key)
+            if other is not None:
+                return other.result()
             chunks = layer.tree.chunks
-            span, mine = self._claim(
-                layer, Span(chunks.offset[chunk], chunks.end[chunk], (chunk,)), need=chunk
-            )
-            if mine:
-                self._fetch(layer, span, mine, why=Why.SPECULATION)
-                return mine[chunk].result()
+            span = Span(chunks.offset[chunk], chunks.end[chunk], (chunk,))
+            flight = self._claim(layer, span, Why.SPECULATION, need=chunk)
+            if flight is not None:
+                self._fetch(flight)
+                return flight.landing[chunk].result()
         return data
 
     def _demand(self, layer: LazyLayer, chunk: int) -> bytes | None:
         """The chunk by someone's fetch or, when that fails, our own; None means: look again."""
-        flight = self._flights.get(layer.tree.chunks.digest_of(chunk))
-        if flight is not None:
+        other = self._flights.get(layer.tree.chunks.digest_of(chunk))
+        if other is not None:
             try:
-                return flight.result()
+                return other.result()
             except LazybuildError:
                 pass  # it was someone else's attempt, perhaps for a neighbour; ours comes now
         layer.present[chunk] = 0
-        span, mine = self._claim(layer, self._ahead_of(layer, chunk), need=chunk)
-        if not mine:
+        flight = self._claim(layer, self._ahead_of(layer, chunk), Why.AHEAD, need=chunk)
+        if flight is None:
             return None
-        self._fetch(layer, span, mine, why=Why.AHEAD, wanted=chunk)
-        return mine[chunk].result()
+        self._fetch(flight, wanted=chunk)
+        return flight.landing[chunk].result()
 
     def _ahead_of(self, layer: LazyLayer, chunk: int) -> Span:
         return plan.readahead(
             layer.order,
             layer.tree.chunks,
             chunk,
-            window=layer.window,
+            window=layer.window(),
             missing=lambda other: self.missing(layer, other),
         )
 
@@ -213,74 +141,77 @@ class ChunkReader:
         """Have these chunks in the cache. Raises what the request raises."""
         wanted = [chunk for chunk in span.chunks if self.missing(layer, chunk)]
         for part in plan.coalesce(layer.tree.chunks, wanted, span_max=span.end - span.start):
-            claimed, mine = self._claim(layer, part)
-            if mine:
-                self._fetch(layer, claimed, mine, why=why)
+            flight = self._claim(layer, part, why)
+            if flight is not None:
+                self._fetch(flight)
 
     # flights
 
     def _claim(
-        self, layer: LazyLayer, span: Span, need: int | None = None
-    ) -> tuple[Span, dict[int, Future[bytes]]]:
+        self, layer: LazyLayer, span: Span, why: Why, *, need: int | None = None
+    ) -> Flight | None:
         """Those chunks of the span that nobody fetches become ours; none if `need` is not free."""
-        mine: dict[int, Future[bytes]] = {}
+        landing: dict[int, Future[bytes]] = {}
         chunks = layer.tree.chunks
         with self._lock:
             if need is not None and chunks.digest_of(need) in self._flights:
-                return Span(0, 0, ()), mine
+                return None
             for chunk in span.chunks:
                 key = chunks.digest_of(chunk)
                 if key not in self._flights:
-                    mine[chunk] = self._flights[key] = Future()
-        if not mine:
-            return Span(0, 0, ()), mine
-        start = min(chunks.offset[chunk] for chunk in mine)
-        return Span(start, max(chunks.end[chunk] for chunk in mine), tuple(mine)), mine
+                    landing[chunk] = self._flights[key] = Future()
+        if not landing:
+            return None
+        start = min(chunks.offset[chunk] for chunk in landing)
+        ours = Span(start, max(chunks.end[chunk] for chunk in landing), tuple(landing))
+        return Flight(layer=layer, span=ours, why=why, landing=landing)
 
-    def _land(
-        self, layer: LazyLayer, chunk: int, flight: Future[bytes], data: bytes | Exception
-    ) -> None:
+    def _land(self, flight: Flight, chunk: int, data: bytes | Exception) -> None:
         with self._lock:
-            self._flights.pop(layer.tree.chunks.digest_of(chunk), None)
+            self._flights.pop(flight.layer.tree.chunks.digest_of(chunk), None)
         if isinstance(data, bytes):
-            flight.set_result(data)
+            flight.landing[chunk].set_result(data)
         else:
-            flight.set_exception(data)
+            flight.landing[chunk].set_exception(data)
 
-    def _fetch(
-        self,
-        layer: LazyLayer,
-        span: Span,
-        mine: dict[int, Future[bytes]],
-        *,
-        why: Why,
-        wanted: int | None = None,
-    ) -> None:
-        urgent = wanted is not None
+    def _fetch(self, flight: Flight, *, wanted: int | None = None) -> None:
+        layer, span, urgent = flight.layer, flight.span, wanted is not None
         try:
             with self.gate.slot(urgent=urgent), layer.locks.held(span.start, span.end) as waited:
-                if waited and all(self._landed_elsewhere(layer, c, mine) for c in span.chunks):
+                if waited and self._all_landed_elsewhere(flight):
                     return
                 raw = memoryview(self._request(layer, span))
         except Exception as error:
-            for chunk, flight in mine.items():
-                if not flight.done():
-                    self._land(layer, chunk, flight, error)
+            for chunk, future in flight.landing.items():
+                if not future.done():
+                    self._land(flight, chunk, error)
             if not urgent:
                 raise
             return
-        for chunk in sorted(span.chunks, key=lambda c: c != wanted):
-            if not mine[chunk].done():
-                self._accept(layer, chunk, raw[_slice(layer, chunk, span)], mine[chunk])
-                self._note_fetched(layer, chunk, Why.ASKED if chunk == wanted else why)
+        if wanted is None:
+            self._take(flight, span.chunks, raw, flight.why)
+            return
+        self._take(flight, (wanted,), raw, Why.ASKED)
+        rest = [chunk for chunk in span.chunks if chunk != wanted]
+        if rest:  # whoever waits for the wanted one shall not wait for these
+            self._pool.submit(self._take, flight, rest, raw, flight.why)
 
-    def _landed_elsewhere(
-        self, layer: LazyLayer, chunk: int, mine: dict[int, Future[bytes]]
-    ) -> bool:
-        data = self._load(layer, chunk, layer.tree.chunks.digest_of(chunk))
-        if data is not None:
-            self._land(layer, chunk, mine[chunk], data)
-        return data is not None
+    def _all_landed_elsewhere(self, flight: Flight) -> bool:
+        """Another process had the blob's range: what it was after may be in the cache now."""
+        layer = flight.layer
+        for chunk in flight.span.chunks:
+            data = self._load(layer, chunk, layer.tree.chunks.digest_of(chunk))
+            if data is not None:
+                self._land(flight, chunk, data)
+        return all(future.done() for future in flight.landing.values())
+
+    def _take(self, flight: Flight, chunks: Iterable[int], raw: memoryview, why: Why) -> None:
+        table, start = flight.layer.tree.chunks, flight.span.start
+        for chunk in chunks:
+            if not flight.landing[chunk].done():
+                self._note_fetched(flight.layer, chunk, why)
+                part = raw[table.offset[chunk] - start : table.end[chunk] - start]
+                self._accept(flight, chunk, part)
 
     def _request(self, layer: LazyLayer, span: Span, *, tried: int | None = None) -> bytes:
         length = span.end - span.start
@@ -296,14 +227,15 @@ class ChunkReader:
             raise IntegrityError(f"{len(raw)} bytes of {length} came from layer {layer.digest}")
         return raw
 
-    def _accept(self, layer: LazyLayer, chunk: int, raw: memoryview, flight: Future[bytes]) -> None:
+    def _accept(self, flight: Flight, chunk: int, raw: memoryview) -> None:
+        layer = flight.layer
         try:
             data = _decode(layer, chunk, raw) or self._again(layer, chunk)
             self._keep(layer, chunk, data)
         except Exception as error:  # noqa: BLE001  goes to whoever waits for this chunk
-            self._land(layer, chunk, flight, error)
+            self._land(flight, chunk, error)
         else:
-            self._land(layer, chunk, flight, data)
+            self._land(flight, chunk, data)
 
     def _again(self, layer: LazyLayer, chunk: int) -> bytes:
         """A corrupt chunk: once more from the same place, then from each other one."""
@@ -339,18 +271,13 @@ class ChunkReader:
             layer.read_order.append(chunk)
             layer.figures.chunks_read += 1
             layer.figures.bytes_read += layer.packed(chunk)
-            why = Why(layer.why[chunk])
-            layer.figures.used_of[why] += layer.packed(chunk)
-            if why is Why.AHEAD:
-                layer.window = min(READAHEAD_MAX, layer.window + 2 * layer.packed(chunk))
+            layer.figures.used_of[Why(layer.why[chunk])] += layer.packed(chunk)
 
     def _note_fetched(self, layer: LazyLayer, chunk: int, why: Why) -> None:
         with self._lock:
             layer.figures.chunks_fetched += 1
             layer.figures.fetched_for[why] += layer.packed(chunk)
             layer.why[chunk] = why
-            if why is Why.AHEAD:
-                layer.window = max(READAHEAD_MIN, layer.window - layer.packed(chunk) // 2)
 
 
 def _continues(layer: LazyLayer, chunk: int) -> bool:
@@ -360,11 +287,6 @@ def _continues(layer: LazyLayer, chunk: int) -> bool:
         return False
     start, size = chunks.position[chunk], chunks.size[chunk]
     return chunks.position[chunk + 1] == start + size and (not start or bool(layer.read[chunk - 1]))
-
-
-def _slice(layer: LazyLayer, chunk: int, span: Span) -> slice:
-    chunks = layer.tree.chunks
-    return slice(chunks.offset[chunk] - span.start, chunks.end[chunk] - span.start)
 
 
 def _decode(layer: LazyLayer, chunk: int, raw: memoryview) -> bytes | None:

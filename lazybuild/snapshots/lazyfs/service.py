@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lazybuild.errors import UsageError
+from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.linux import syscalls
 from lazybuild.oci import digest as oci_digest
 from lazybuild.oci.descriptor import Descriptor
@@ -19,10 +19,11 @@ from lazybuild.oci.digest import Digest, hex_part
 from lazybuild.snapshots.lazyfs import messages
 from lazybuild.snapshots.lazyfs.cache import open_cache
 from lazybuild.snapshots.lazyfs.flight import BlobLocks
-from lazybuild.snapshots.lazyfs.fuse import OnFailure, Server, open_and_mount
+from lazybuild.snapshots.lazyfs.fuse import Hooks, OnFailure, Server, open_and_mount
+from lazybuild.snapshots.lazyfs.layer import LazyLayer, Source, Why
 from lazybuild.snapshots.lazyfs.opening import open_tree
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer, Source, Why
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.source import FileSource
 from lazybuild.snapshots.lazyfs.speculate import Speculator
 from lazybuild.snapshots.lazyfs.view import View
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _PLAIN, _WITH_XATTRS = "p", "x"
 WHOLE_SHARE = 0.6
+WARM = 4
+_GUESSED_FROM = (Why.ASKED, Why.AHEAD, Why.SPECULATION)
 
 
 class Service:
@@ -49,6 +52,7 @@ class Service:
         self._layers: dict[str, LazyLayer] = {}
         self._paths: dict[str, str] = {}
         self._servers: dict[str, Server] = {}
+        self._warmed: set[tuple[str, ...]] = set()
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
         self._server(_PLAIN)
@@ -72,6 +76,8 @@ class Service:
             if ask.digest in self._paths:
                 return self._paths[ask.digest], ""
         source = self._source(ask, digest)
+        if not ask.blob:
+            self._warm_up(source)
         tree, reason = open_tree(source, ask.annotations, ask.toc_digest)
         if tree is None:
             return "", reason
@@ -84,6 +90,16 @@ class Service:
             locks=BlobLocks(self._store / "tmp" / f"fetch-{hex_part(digest)}"),
         )
         return self._show(layer), ""
+
+    def _warm_up(self, source: Source) -> None:
+        """Open connections while the first TOC is on its way: each costs a read several trips."""
+        with self._lock:
+            cold = source.hosts[:1] not in self._warmed
+            self._warmed.add(source.hosts[:1])
+        for number in range(WARM if cold else 0):
+            threading.Thread(
+                target=_touch, args=(source, number), name="lazyfs-warm", daemon=True
+            ).start()
 
     def _show(self, layer: LazyLayer) -> str:
         kind = _WITH_XATTRS if layer.tree.has_xattrs else _PLAIN
@@ -118,8 +134,11 @@ class Service:
                 self._view,
                 self.reader,
                 xattrs=name == _WITH_XATTRS,
-                on_failure=self._on_failure,
-                on_fetch=self._after_fetch,
+                hooks=Hooks(
+                    failed=self._on_failure,
+                    first_read=self._first_read,
+                    fetched=self._after_fetch,
+                ),
             )
             server.start()
             self._servers[name] = server
@@ -154,11 +173,18 @@ class Service:
         if layer.source.size:
             layer.source.reread_at(0, 1)
 
+    def _first_read(self, layer: LazyLayer, ino: int) -> None:
+        """A file is read for the first time: guess what will be needed with it, if that is far."""
+        chunks = layer.tree.file_chunks(ino)
+        if chunks and layer.cached and layer.why[chunks[0]] in _GUESSED_FROM:
+            self._speculator.consider(layer, ino)
+
     def _after_fetch(self, layer: LazyLayer, ino: int) -> None:
         """A read had to wait for the network: see what can be learned from that."""
         if not layer.cached:
             return
         self._speculator.consider(layer, ino)
+        self._speculator.go_on(layer, ino)
         if not layer.filling and layer.figures.bytes_fetched > layer.source.size * WHOLE_SHARE:
             layer.filling = True
             self._prefetcher.want(layer, range(len(layer.tree.chunks)), Why.FILL)
@@ -203,6 +229,12 @@ class Service:
         return max((server.oldest() for server in self._servers.values()), default=0.0)
 
 
+def _touch(source: Source, place: int) -> None:
+    if place < source.size:
+        with contextlib.suppress(LazybuildError):  # the TOC's own request tells what is wrong
+            source.read_at(place, 1)
+
+
 def _wanted(layer: LazyLayer, ask: messages.Prefetch) -> Iterator[int]:
     tree = layer.tree
     if ask.everything:
@@ -229,6 +261,6 @@ def _stats(layer: LazyLayer) -> messages.LayerStats:
         chunks_read=f.chunks_read,
         bytes_read=f.bytes_read,
         refetched=f.refetched,
-        fetched_for={why.name.lower(): size for why, size in f.fetched_for.items()},
-        used_of={why.name.lower(): size for why, size in f.used_of.items()},
+        fetched_for={why.name.lower(): size for why, size in f.fetched_for.items() if why},
+        used_of={why.name.lower(): size for why, size in f.used_of.items() if why},
     )

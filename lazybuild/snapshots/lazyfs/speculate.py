@@ -2,30 +2,36 @@
 
 When the first bytes of an ELF file had to be fetched, the loader is about to ask for its
 interpreter and needed libraries, one round trip after the other. They are fetched at once instead,
-from the same layer, and so are the libraries these need. Owns that decision, `elf` the parsing.
+from the same layer, and so are the libraries these need. The same goes for what a Python module
+imports, and for the rest of a program of which two pieces were read. Owns these decisions, `elf`
+and `pyc` the parsing.
 Whatever is odd about a file ends the guess and nothing else.
 """
 
+import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from lazybuild.errors import LazybuildError
 from lazybuild.snapshots import elf
+from lazybuild.snapshots.lazyfs import pyc
+from lazybuild.snapshots.lazyfs.layer import LazyLayer, Why
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, LazyLayer, Why
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 
 _FOLDERS = (
     "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu",
     "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib",
 )  # fmt: skip
 _LINKS_MAX = 8
+_PIECES, _PROGRAM_PIECES = 2, 16
 _FILE_MAX = 8 << 20
 """Of a larger library only the first chunk is guessed at."""
 
 
 class Speculator:
-    """`consider` a file whose chunk was just fetched; each file is looked at once."""
+    """`consider` a file that was read for the first time; each file is looked at once."""
 
     def __init__(self, reader: ChunkReader, prefetcher: Prefetcher) -> None:
         self._reader, self._prefetcher = reader, prefetcher
@@ -37,6 +43,19 @@ class Speculator:
         if layer.tree.size(ino) >= len(elf.MAGIC) and self._first_time(layer, ino):
             self._pool.submit(self._guess, layer, ino)
 
+    def go_on(self, layer: LazyLayer, ino: int) -> None:
+        """A second piece of a long file was asked for: the others of a program follow, too."""
+        chunks = layer.tree.file_chunks(ino)
+        asked = [chunk for chunk in chunks if layer.read[chunk]]
+        if len(asked) < _PIECES or len(asked) == len(chunks):
+            return
+        in_order = asked[-1] - asked[0] == len(asked) - 1
+        if layer.tree.mode(ino) & stat.S_IXUSR and len(chunks) <= _PROGRAM_PIECES:
+            self._prefetcher.want(layer, chunks, Why.SPECULATION)
+        elif in_order:
+            following = range(asked[-1] + 1, min(asked[-1] + 3, chunks.stop))
+            self._prefetcher.want(layer, following, Why.AHEAD)
+
     def _first_time(self, layer: LazyLayer, ino: int) -> bool:
         with self._lock:
             known = (layer.digest, ino) in self._known
@@ -45,24 +64,26 @@ class Speculator:
 
     def _guess(self, layer: LazyLayer, ino: int) -> None:
         try:
-            names = list(self._needs(layer, ino))
+            found, deeper = self._needs(layer, ino)
         except LazybuildError:
             return  # an unreadable or broken file: whoever reads it will be told
-        found = [other for name in names if name and (other := locate(layer, ino, name))]
-        fresh = [other for other in found if self._first_time(layer, other)]
-        chunks = [chunk for other in fresh for chunk in _first_chunks(layer, other)]
+        chunks = [chunk for other in found for chunk in _first_chunks(layer, other)]
         self._prefetcher.want(layer, chunks, Why.SPECULATION)
-        for other in fresh:
-            self._pool.submit(self._guess, layer, other)
+        for other in found if deeper else ():
+            self.consider(layer, other)
 
-    def _needs(self, layer: LazyLayer, ino: int) -> Iterator[str]:
+    def _needs(self, layer: LazyLayer, ino: int) -> tuple[list[int], bool]:
+        """Files that are needed, too, and whether what they need shall be looked at at once."""
+        if layer.tree.path(ino).endswith(pyc.SUFFIX):
+            data = self._bytes(layer, ino, 0, pyc.SIZE_MAX)
+            return list(pyc.imports(layer.tree, ino, data, layer.to_guess())), False
         found = elf.needs(lambda offset, size: self._bytes(layer, ino, offset, size))
         if found is None:
-            return
-        yield found.interpreter
-        yield from found.libraries
+            return [], False
+        names = [found.interpreter, *found.libraries]
         if found.interpreter.endswith("/env"):
-            yield from (f"usr/bin/{name}" for name in found.libraries)
+            names += [f"usr/bin/{name}" for name in found.libraries]
+        return [other for name in names if name and (other := locate(layer, ino, name))], True
 
     def _bytes(self, layer: LazyLayer, ino: int, offset: int, size: int) -> bytes:
         parts = [

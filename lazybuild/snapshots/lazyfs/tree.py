@@ -147,6 +147,12 @@ class Tree:
             return names.inode[found]
         return 0
 
+    def position(self, ino: int, name: bytes) -> int:
+        """Where `children` of a directory would have to start to begin with this name or later."""
+        first, count = self._entries(ino)
+        key = self._names.__getitem__
+        return bisect_left(range(first, first + count), name, key=key)
+
     def children(self, ino: int, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
         """(position after it, name, inode) of a directory from `start`, in order of names."""
         first, count = self._entries(ino)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lazybuild.snapshots.lazyfs import protocol
+from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.protocol import ROOT_NODE
-from lazybuild.snapshots.lazyfs.reader import LazyLayer
 from lazybuild.snapshots.lazyfs.tree import ROOT, Attributes
 
 _SLOT_SHIFT = 32
@@ -63,12 +63,16 @@ class View:
         """(layer, inode) in the order of first reads, from the `start`-th on."""
         return [(shown.layer, ino) for shown, ino in self._order[start:]]
 
-    def note_read(self, shown: Shown, ino: int) -> None:
-        if not shown.seen[ino]:
-            with self._lock:
-                if not shown.seen[ino]:
-                    shown.seen[ino] = 1
-                    self._order.append((shown, ino))
+    def note_read(self, shown: Shown, ino: int) -> bool:
+        """True the first time."""
+        if shown.seen[ino]:
+            return False
+        with self._lock:
+            first = not shown.seen[ino]
+            if first:
+                shown.seen[ino] = 1
+                self._order.append((shown, ino))
+            return first
 
     # answers
 

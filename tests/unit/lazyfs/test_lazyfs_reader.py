@@ -9,9 +9,10 @@ from support.layers import file
 from support.lazylayers import MemoryCache, content, first_chunk, lazy_layer
 
 from lazybuild.errors import IntegrityError, RegistryError
+from lazybuild.snapshots.lazyfs.layer import Why
 from lazybuild.snapshots.lazyfs.memory import Memory
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
-from lazybuild.snapshots.lazyfs.reader import ChunkReader, Why
+from lazybuild.snapshots.lazyfs.reader import ChunkReader
 
 
 def noise(size, seed=1):
