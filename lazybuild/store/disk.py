@@ -6,6 +6,7 @@ table. Safe from many threads and processes.
 
 import errno
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -90,12 +91,13 @@ def remove_tree(path: Path) -> None:
     """
     holder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        pending, numbers = [path.name], count(1)
+        pending, numbers = [path.name], count()
+        lead = f"{path.name}.{secrets.token_hex(4)}"  # ours, when two remove the same tree
         while pending:
             name = pending.pop()
             with suppress(FileNotFoundError):
                 for child in _unlink_files(holder, name):
-                    moved = f"{path.name}.{next(numbers)}"
+                    moved = f"{lead}.{next(numbers)}"
                     _move_out(holder, name, child, moved)
                     pending.append(moved)
                 os.rmdir(name, dir_fd=holder)
