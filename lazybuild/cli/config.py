@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from lazybuild.cli import verbs
 from lazybuild.errors import UsageError
 from lazybuild.registry.config import RegistryConfig
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT = verbs.CONTEXT
 
 
 def store_root(given: str) -> Path:

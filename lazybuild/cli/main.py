@@ -8,14 +8,14 @@ import traceback
 import click
 
 from lazybuild import __version__
-from lazybuild.cli import config, failure, stopping
-from lazybuild.cli.verbs import Verbs
+from lazybuild.cli import failure, stopping
+from lazybuild.cli.verbs import CONTEXT, Verbs
 from lazybuild.errors import EXIT_BUG, LazybuildError, ResourceError
 
 SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
-@click.command(cls=Verbs, context_settings=config.CONTEXT)
+@click.command(cls=Verbs, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="lazybuild")
 def cli() -> None:
     """Build container images without root and without a daemon, over lazily mounted bases."""

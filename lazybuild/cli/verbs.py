@@ -5,6 +5,7 @@ import importlib
 
 import click
 
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "build": "Build an image from a Dockerfile.",
     "images": "List the images in the store.",
