@@ -69,9 +69,7 @@ def held(space: Space, place: Path, command: tuple[str, ...]) -> int:
         status = started(command)
         space.check()
         return status
-    click.echo(
-        f"{place} is mounted; other processes see it as /proc/{os.getpid()}/root{place}"
-    )
+    click.echo(f"{place} is mounted; other processes see it as /proc/{os.getpid()}/root{place}")
     sys.stdout.flush()
     space.stop.wait()
     return 0
