@@ -12,8 +12,10 @@ from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
+from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import Compiled
+from lazybuild.dockerfile.syntax import require_known_syntax
 from lazybuild.errors import BuildError, DockerfileError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
@@ -73,9 +75,14 @@ def _enter_early(space: Space, given: Inputs) -> None:
 
 
 def _compile(request: BuildRequest, given: Inputs, engine: Engine, events: Collector) -> Compiled:
+    require_known_syntax(given.document, request.build_args)
     resolver = ImageResolver(engine.images, events)
     options = translate.compile_options(request, given)
     compiled = compile_document(given.document, options, resolver)
-    for finding in compiled.warnings:
+    found = checks.findings(given.document, options, compiled)
+    for finding in found:
         events(translate.warning(finding))
+    broken = checks.violation(found, checks.choice_of(given.document, request.build_args))
+    if broken is not None:
+        raise broken
     return compiled

@@ -3,6 +3,7 @@
 from lazybuild.build.inputs import Inputs
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import CompileOptions
+from lazybuild.dockerfile.rules import RULES
 from lazybuild.errors import UsageError
 from lazybuild.estargz.writer import Compression, WriterOptions
 from lazybuild.events import Warned
@@ -11,8 +12,6 @@ from lazybuild.oci import platform
 from lazybuild.oci.image import ContainerConfig
 from lazybuild.request import ALL_STAGES, BuildRequest
 from lazybuild.snapshots.closure import Start
-
-RULES = "https://docs.docker.com/go/dockerfile/rule/"
 
 
 def compile_options(request: BuildRequest, given: Inputs) -> CompileOptions:
@@ -136,10 +135,10 @@ def annotations(texts: tuple[str, ...]) -> dict[str, str]:
 
 def warning(finding: Finding) -> Warned:
     span = finding.span
-    kebab = "".join(f"-{char.lower()}" if char.isupper() else char for char in finding.rule)
+    rule = RULES.get(finding.rule)
     return Warned(
         message=f"{finding.rule}: {finding.message} (line {span.line})",
-        url=RULES + kebab.strip("-") + "/",
+        url=rule.url if rule else "",
         path=span.path,
         line=span.line,
     )

@@ -5,6 +5,7 @@ from typing import TextIO
 
 from lazybuild.cli.progress.escape import plain_text
 from lazybuild.cli.progress.steps import Step
+from lazybuild.dockerfile.excerpt import excerpt
 from lazybuild.errors import (
     EXIT_BUG,
     BuildError,
@@ -14,8 +15,6 @@ from lazybuild.errors import (
     StepFailedError,
 )
 
-AROUND = 3
-
 
 def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     """The last output of the failed step, the excerpt of the Dockerfile, the message, the hint."""
@@ -24,6 +23,7 @@ def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     span = error.span if isinstance(error, DockerfileError | BuildError) else None
     if span is not None and isinstance(error, DockerfileError | BuildError):
         out.write(excerpt(error.source, span))
+    out.writelines(f"{note}\n" for note in getattr(error, "__notes__", ()))
     out.write(f"ERROR: {error.message}\n")
     if error.hint:
         out.write(f"hint: {error.hint}\n")
@@ -35,22 +35,6 @@ def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
 def tail_block(step: Step) -> str:
     lines = "".join(f"{plain_text(line)}\n" for line in step.tail)
     return f"------\n > {step.name}:\n{lines}------\n"
-
-
-def excerpt(source: str, span: Span) -> str:
-    """`File:line`, then the numbered lines around the place with `>>>` before those it covers."""
-    lines = source.splitlines()
-    rule = "-" * 20
-    head = f"{span.path}:{span.line}\n{rule}\n"
-    first, last = max(1, span.line - AROUND), min(len(lines), span.end_line + AROUND)
-    body = []
-    for number in range(first, last + 1):
-        mark = ">>>" if span.line <= number <= span.end_line else "   "
-        body.append(f"{number:4d} | {mark} {plain_text(lines[number - 1])}".rstrip())
-        if number == span.line == span.end_line and span.column:
-            width = max(1, span.end_column - span.column)
-            body.append(f"     |     {' ' * (span.column - 1)}{'^' * width}")
-    return head + "\n".join(body) + f"\n{rule}\n" if body else head
 
 
 def github_annotation(message: str, span: Span) -> str:
