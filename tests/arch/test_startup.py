@@ -11,7 +11,8 @@ from lazybuild.cli.verbs import VERBS
 
 SOURCES = Path(__file__).parent.parent.parent
 HEAVY = re.compile(
-    r"lazybuild\.(registry|snapshots|store|build|executor|estargz|solver|sources|dockerfile|wire)"
+    r"lazybuild\.(registry|snapshots|store|build|executor|estargz|solver|sources|wire)"
+    r"|lazybuild\.dockerfile\.(?!excerpt)"
     r"|urllib3|sqlite3|_sqlite3|rich|google\.protobuf|grpc|msgspec|isal|deflate|zstandard|yaml"
     r"|ssl|http|asyncio|concurrent"
 )
