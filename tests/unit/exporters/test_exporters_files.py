@@ -153,7 +153,7 @@ def test_links_of_the_image_lead_nowhere(tmp_path, target):
     """A tree that shows children below a link is a lie, but must not get out."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    files = {"a": node(Kind.SYMLINK, link=target), "a/x": reg(b"evil")}
+    files = {"a": node(Kind.SYMLINK, mode=0o777, link=target), "a/x": reg(b"evil")}
 
     class Liar(FakeTree):
         def lookup(self, path):
