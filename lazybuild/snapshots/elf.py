@@ -67,7 +67,9 @@ def _script(head: bytes) -> Needs | None:
     interpreter = words[0].decode("utf-8", "surrogateescape")
     program = words[1:2] if interpreter.rsplit("/", 1)[-1] == "env" else []
     named = tuple(word.decode("utf-8", "surrogateescape") for word in program)
-    return Needs(interpreter=interpreter, libraries=tuple(n for n in named if not n.startswith("-")))
+    return Needs(
+        interpreter=interpreter, libraries=tuple(n for n in named if not n.startswith("-"))
+    )
 
 
 def _elf(head: bytes, read_at: ReadAt) -> Needs:
