@@ -246,7 +246,7 @@ def _descriptor(record: _Descriptor) -> Descriptor:
         annotations=record.annotations or NO_ANNOTATIONS,
         urls=tuple(record.urls or ()),
         artifact_type=record.artifact_type or "",
-        platform=record.platform,
+        platform={key: value for key, value in (record.platform or {}).items() if value} or None,
     )
 
 

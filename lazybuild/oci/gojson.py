@@ -100,7 +100,7 @@ def _descriptor(value: Descriptor) -> dict[str, object]:
 
 def _platform(value: Mapping[str, object]) -> dict[str, object]:
     known = {key: value[key] for key in _PLATFORM if value.get(key)}
-    return known | {key: value[key] for key in sorted(value) if key not in _PLATFORM}
+    return known | {key: value[key] for key in sorted(value) if key not in known and value[key]}
 
 
 def _config(value: ImageConfig) -> dict[str, object]:

@@ -13,7 +13,7 @@ class Usage:
     """One thing in the store. Times in seconds, 0 if unknown.
 
     `kind` is layer, blob (of no layer: manifests, configs, downloads), mount or chunks. `held`:
-    an image or a cache record needs it.
+    an image needs it; the rest is cache, which collecting everything takes.
     """
 
     kind: str
@@ -35,11 +35,10 @@ def usage(store: Store) -> list[Usage]:
 
 
 def _layers(store: Store) -> Iterator[Usage]:
-    held, said = _pinned(store), {}
+    pinned, said = _pinned(store), {}
     for record in store.meta.records():
         if record.layers:
             said[record.layers[-1]] = record.description
-        held |= set(record.layers)
     sizes = layer_sizes(store)
     for layer, used in store.meta.layers():
         digest = layer.descriptor.digest if layer.descriptor else ""
@@ -50,7 +49,7 @@ def _layers(store: Store) -> Iterator[Usage]:
             created=layer.created / 1e9,
             used=used,
             description=said.get(layer.id, ""),
-            held=bool(held & {layer.id, digest}),
+            held=digest in pinned,
         )
 
 

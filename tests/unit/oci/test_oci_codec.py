@@ -4,6 +4,8 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lazybuild.errors import IntegrityError
 from lazybuild.oci import codec, digest
@@ -154,3 +156,36 @@ def test_describe_names_the_bytes():
         digest.of(codec.encode(manifest)),
         len(codec.encode(manifest)),
     )
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just(DIGEST)
+KEYS = st.sampled_from(
+    [
+        *("schemaVersion", "mediaType", "config", "layers", "manifests", "annotations", "digest"),
+        *("size", "rootfs", "diff_ids", "history", "Env", "Labels", "Volumes", "platform"),
+        *("urls", "os", "variant", "created"),
+    ]
+)
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5)
+)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=8))
+def test_what_is_read_is_written_and_read_the_same(tree):
+    data = json.dumps(tree | {"schemaVersion": 2}).encode()
+    for parse in (codec.parse_document, codec.parse_config, codec.parse_descriptor):
+        try:
+            value = parse(data)
+        except IntegrityError:
+            continue
+        assert parse(codec.encode(value)) == value
+
+
+@given(st.binary(max_size=200))
+def test_bytes_never_give_anything_but_an_integrity_error(data):
+    for parse in (codec.parse_document, codec.parse_config, codec.parse_descriptor):
+        try:
+            parse(data)
+        except IntegrityError:
+            continue

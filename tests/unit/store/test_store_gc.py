@@ -190,7 +190,7 @@ def test_links_in_ruins_are_not_followed(store, tmp_path):
 def test_usage_adds_up(store):
     put_image(store, NAME, b"x")
     put_layer(store, b"loose", "l")
-    store.meta.save_record("k", [digest.of(b"x")[7:]], "RUN x")
+    store.meta.save_record("k", ["l"], "RUN x")
     found = usage(store)
     on_disk = sum(store.blobs.size(item) for item in blobs(store))
     assert total(found) == on_disk
@@ -199,7 +199,12 @@ def test_usage_adds_up(store):
         ("layer", False),
         ("blob", True),
     }
-    assert [item.description for item in found if item.description] == ["RUN x"]
+    assert [(item.description, item.held) for item in found if item.description] == [
+        ("RUN x", False)
+    ]
+    age(store)
+    free = sum(item.size for item in found if not item.held)
+    assert gc.prune(store, ALL).bytes == free
 
 
 def test_a_kill_anywhere_leaves_a_store_that_opens_and_a_prune_that_cleans(tmp_path):
