@@ -106,6 +106,9 @@ _NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
 
+_NR_RT_SIGACTION = {"x86_64": 13}.get(os.uname().machine, 134)
+_SIGNAL_SET = 8  # bytes of the kernel's sigset_t
+
 _RACES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -330,6 +333,19 @@ def unshare(flags: int) -> None:
 
 def setns(fd: int, flags: int = 0) -> None:
     _call("setns", fd, flags)
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default action, also one that the C library keeps for itself (32, 33).
+
+    A zeroed struct kernel_sigaction is SIG_DFL with no flags and an empty mask.
+    """
+    action = ctypes.create_string_buffer(64)
+    result = _libc.syscall(
+        ctypes.c_long(_NR_RT_SIGACTION), ctypes.c_long(number), action, None, _SIGNAL_SET
+    )
+    if result < 0:
+        raise _fail("rt_sigaction", number)
 
 
 def sethostname(name: str) -> None:

@@ -68,11 +68,16 @@ def _directory(root: int, path: str) -> int:
         return walk(root, path, [], directory=True)
 
 
+_KEPT_BY_LIBC = (32, 33)  # a parent may have ignored them, and glibc hides them from Python
+
+
 def _reset_signals() -> None:
     """Handlers and ignored signals come from Python and from whoever started the builder."""
     for number in _signal.valid_signals():
         if number not in (_signal.SIGKILL, _signal.SIGSTOP):
             _signal.signal(number, _signal.SIG_DFL)
+    for number in _KEPT_BY_LIBC:
+        syscalls.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 

@@ -159,10 +159,18 @@ def test_jobs_bounds_the_commands_that_run_at_a_time():
 
 
 def test_the_first_failure_is_told_and_nothing_is_begun_after_it():
+    stop = threading.Event()
+
+    class Waiting(FakeOps):
+        def run(self, vertex, inputs):
+            if vertex.name == "slow":
+                assert stop.wait(5)
+            return super().run(vertex, inputs)
+
     slow = run("after", run("slow", source("a")))
-    ops = FakeOps(fail=("bad",), seconds=0.05)
+    ops = Waiting(fail=("bad",))
     with pytest.raises(BuildError, match="bad failed"):
-        solve(merge("all", slow, run("bad", source("b"))), ops)
+        solve(merge("all", slow, run("bad", source("b"))), ops, stop=stop)
     assert "after" not in ops.ran
 
 
