@@ -10,6 +10,7 @@ from lazybuild.cli import config
 from lazybuild.errors import LazybuildError
 from lazybuild.store import Store
 
+ELSEWHERE = "choose another place with --root"
 MARKS = {"ok": "ok  ", "warn": "warn", "no": "NO  "}
 
 
@@ -37,10 +38,11 @@ def examine(root: str) -> list[Finding]:
         with Store(config.store_root(root)) as store:
             return findings(store.root)
     except LazybuildError as error:
-        return [Finding(name="store", verdict="no", text=error.message, fix=error.hint)]
+        fix = error.hint or ELSEWHERE
+        return [Finding(name="store", verdict="no", text=error.message, fix=fix)]
     except OSError as error:
         text = f"{error.filename}: {error.strerror}"
-        return [Finding(name="store", verdict="no", text=text, fix="choose a place with --root")]
+        return [Finding(name="store", verdict="no", text=text, fix=ELSEWHERE)]
 
 
 def lines(finding: Finding) -> list[str]:
