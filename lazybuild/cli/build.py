@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lazybuild.cli import config, failure, outputs, stopping, summary, views
+from lazybuild.cli import config, dialect, failure, outputs, stopping, summary, views
 from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Secret, SshAgent
 
@@ -47,8 +47,6 @@ OPTIONS: list[config.Decorator] = [
     _many("--no-cache-filter", metavar="STAGE", text="Run every step of this stage."),
     click.option(
         "--pull",
-        is_flag=False,
-        flag_value="always",
         default="missing",
         type=click.Choice(["always", "missing", "newer", "never", "true", "false"]),
         help="Ask registries for base images even if the store has them.",
@@ -98,12 +96,12 @@ OPTIONS: list[config.Decorator] = [
 
 
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(OPTIONS):
+    for option in reversed([*OPTIONS, *dialect.options()]):
         function = option(function)
     return function
 
 
-@click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("build", cls=dialect.PflagCommand, context_settings=config.CONTEXT)
 @click.argument("context", default=".", metavar="[PATH|URL|-]")
 @_with_options
 @config.registry_options
@@ -114,6 +112,7 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     PATH is the directory that COPY and ADD read from. Base images that are eStargz are mounted
     lazily; every layer of the result is eStargz, its files in the order in which they are wanted.
     """
+    dialect.settle(values, lambda text: click.echo(f"WARNING: {text}", err=True))
     quiet = values.pop("quiet")
     mode = "quiet" if quiet else values.pop("progress")
     values.pop("progress", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lazybuild.cli import verbs
+from lazybuild.cli import durations, verbs
 from lazybuild.errors import UsageError
 from lazybuild.registry.config import RegistryConfig
 
@@ -65,6 +65,10 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=True,
             help="Check the certificates of registries.",
         ),
+        click.option("--retry", type=int, default=None, metavar="N", help="Tries after the first."),
+        click.option(
+            "--retry-delay", default="", metavar="DURATION", help="Wait before the first of these."
+        ),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)
@@ -73,7 +77,11 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def registries(values: dict[str, Any]) -> RegistryConfig:
     """Take the registry flags out of a command's values."""
+    retries, delay = values.pop("retry"), values.pop("retry_delay")
+    defaults = RegistryConfig()
     return RegistryConfig(
+        retries=defaults.retries if retries is None else max(retries, 0),
+        retry_wait=durations.seconds(delay, "--retry-delay") if delay else defaults.retry_wait,
         environ=dict(os.environ),
         insecure=tuple(values.pop("insecure_registry")),
         authfile=values.pop("authfile"),
