@@ -131,12 +131,12 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
 
 def build_shown(request: BuildRequest, mode: str) -> BuildResult | None:
     """Build with a view of the progress; a failure is shown with its step and raised as a code."""
-    from lazybuild import build  # noqa: PLC0415 - the whole engine, not wanted for --help
+    from lazybuild.build.run import build  # noqa: PLC0415 - the whole engine, not for --help
 
     view = views.open_view(mode)
     with stopping.armed(request.stop):
         try:
-            result = build.build(request, view)
+            result = build(request, view)
         except LazybuildError as error:
             view.close()
             failure.show(error, sys.stderr, views.failed_step(view))
