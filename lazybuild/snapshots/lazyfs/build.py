@@ -11,6 +11,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -31,6 +32,7 @@ _DEVICES = ("char", "block")
 _WHITEOUT = ".wh."
 _OPAQUE_MARK = ".wh..wh..opq"
 _SIZE_MAX = 2**62
+_GROWTH = 4096
 _MAJOR_MAX, _MINOR_MAX = 2**12 - 1, 2**20 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -88,6 +90,8 @@ class TreeBuilder:
 
     def __init__(self, *, data_end: int) -> None:
         self._columns = _columns()
+        self._all_columns = [getattr(self._columns, f.name) for f in fields(Columns)]
+        self._inodes = 0
         self._chunks = ChunkTable(data_end=data_end)
         self._directories: dict[str, int] = {"": ROOT}
         self._children: dict[int, dict[bytes, int]] = {ROOT: {}}
@@ -115,6 +119,8 @@ class TreeBuilder:
         self._link_late()
         for parent, base in self._whiteouts:
             self._whiteout(parent, base)
+        for column in self._all_columns:
+            del column[self._inodes :]
         laid_out = self._lay_out()
         return Tree(
             columns=self._columns,
@@ -270,13 +276,12 @@ class TreeBuilder:
     # inodes and directories
 
     def _inode(self, mode: int) -> int:
-        c = self._columns
-        ino = len(c.mode)
-        c.mode.append(mode)
-        for column in (c.uid, c.gid, c.nlink, c.rdev, c.size, c.mtime):
-            column.append(0)
-        for column in (c.first, c.count, c.parent, c.name):
-            column.append(0)
+        ino = self._inodes
+        if ino == len(self._columns.mode):
+            for column in self._all_columns:
+                column.frombytes(bytes(_GROWTH * column.itemsize))
+        self._columns.mode[ino] = mode
+        self._inodes = ino + 1
         return ino
 
     def _describe(self, ino: int, record: Record) -> None:
@@ -342,35 +347,42 @@ class TreeBuilder:
             self._xattrs.setdefault(ino, {})[OPAQUE] = b"y"
 
     def _lay_out(self) -> Names:
-        c = self._columns
-        text, inode = list[bytes](), array("I")
+        """Names into one text, directory by directory, each directory's dictionary freed."""
+        c, laid = self._columns, _Laid()
         for directory, children in self._children.items():
-            c.first[directory], c.count[directory] = len(text), len(children)
+            c.first[directory], c.count[directory] = len(laid.inode), len(children)
             c.nlink[directory] += 1
-            self._place(directory, children, text, inode)
+            self._place(directory, children, laid)
             children.clear()
         for ino, target in self._targets.items():
-            c.first[ino] = len(text)
-            text.append(target)
-            inode.append(ino)
-        ends = array("Q", (0,))
-        for name in text:
-            ends.append(ends[-1] + len(name))
-        return Names(text=b"".join(text), ends=ends, inode=inode)
+            c.first[ino] = len(laid.inode)
+            laid.add(target, ino)
+        return Names(text=bytes(laid.text), ends=laid.ends, inode=laid.inode)
 
-    def _place(
-        self, directory: int, children: dict[bytes, int], text: list[bytes], inode: "array[int]"
-    ) -> None:
+    def _place(self, directory: int, children: dict[bytes, int], laid: "_Laid") -> None:
         c = self._columns
         for base in sorted(children):
             ino = children[base]
             if not c.parent[ino]:
-                c.parent[ino], c.name[ino] = directory, len(text)
+                c.parent[ino], c.name[ino] = directory, len(laid.inode)
             c.nlink[ino] += 1
             if ino in self._children:
                 c.nlink[directory] += 1
-            text.append(base)
-            inode.append(ino)
+            laid.add(base, ino)
+
+
+class _Laid:
+    """`Names` in the making."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.ends = array("Q", (0,))
+        self.inode = array("I")
+
+    def add(self, name: bytes, ino: int) -> None:
+        self.text += name
+        self.ends.append(len(self.text))
+        self.inode.append(ino)
 
 
 def _columns() -> Columns:

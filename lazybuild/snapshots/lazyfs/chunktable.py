@@ -56,7 +56,7 @@ class ChunkTable:
             inner=self._inner,
             position=self._position,
             size=self._size,
-            digest=bytes(self._digest),
+            digest=self._digest,
         )
 
     def _most(self) -> "array[int]":

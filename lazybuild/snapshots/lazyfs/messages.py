@@ -1,7 +1,7 @@
 """What client and daemon say to each other: one JSON object a line over a socket pair.
 
 A request has a number and gets one reply with that number; the daemon also sends events, which
-have none. Door to msgspec for these records. Values only.
+have none. Door to msgspec of this room, for these records and for pieces of a TOC. Values only.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from lazybuild.errors import (
     ResourceError,
     UsageError,
 )
+from lazybuild.estargz.toc import TocEntry
 
 _KINDS: Mapping[str, type[LazybuildError]] = {
     kind.__name__: kind
@@ -150,6 +151,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Decoder(Reply)
+_entries = msgspec.json.Decoder(list[TocEntry])
 _encoder = msgspec.json.Encoder()
 
 
@@ -163,6 +165,14 @@ def decode_request(line: bytes) -> Request:
 
 def decode_reply(line: bytes) -> Reply:
     return _replies.decode(line)
+
+
+def decode_entries(text: bytes) -> list[TocEntry] | None:
+    """Entries of a TOC, None when the text is no array of them."""
+    try:
+        return _entries.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def fault(error: Exception) -> Fault:

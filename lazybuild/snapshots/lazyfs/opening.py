@@ -1,13 +1,24 @@
 """From a blob to a `Tree`: finds the TOC, holds it to the manifest's digest, builds the inodes."""
 
+import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from lazybuild.errors import IntegrityError
-from lazybuild.estargz import toc
+from lazybuild.estargz import footer, toc
+from lazybuild.estargz.footer import Layout
 from lazybuild.estargz.reader import open_toc
+from lazybuild.estargz.tail import PODMAN_CHECKSUM
 from lazybuild.oci.ranges import RangeReader
-from lazybuild.snapshots.lazyfs.build import build_tree
+from lazybuild.snapshots.lazyfs.build import TreeBuilder
+from lazybuild.snapshots.lazyfs.tocstream import TocStream
 from lazybuild.snapshots.lazyfs.tree import Tree
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
+
+_BLOCK = 4 << 20
+_SMALLEST_TAIL, _LARGEST_TAIL, _TAIL_SHARE = 128 << 10, 2 << 20, 100
 
 
 def open_tree(
@@ -16,9 +27,68 @@ def open_tree(
     """The tree of a layer, or None and the reason why the layer can't be read lazily."""
     if not toc_digest:
         return None, "its manifest vouches for no TOC"
+    tail = _Tail(ranges)
+    found = footer.parse(tail.read_at(ranges.size - tail.least, tail.least), ranges.size)
+    if found is None or found.layout is not Layout.ESTARGZ or PODMAN_CHECKSUM in annotations:
+        return _open_other(tail, annotations, toc_digest)
+    member = io.BufferedReader(_Part(tail, found.toc_offset), _BLOCK)
+    stream = TocStream(member)
+    builder = TreeBuilder(data_end=found.toc_offset)
+    for entries in stream:
+        builder.add(entries)
+    _check(stream.digest, toc_digest)
+    return builder.finish(), ""
+
+
+def _open_other(
+    ranges: RangeReader, annotations: Mapping[str, str], toc_digest: str
+) -> tuple[Tree | None, str]:
     found = open_toc(ranges, annotations)
     if found is None:
         return None, "it has no TOC"
-    if found.digest != toc_digest:
-        raise IntegrityError(f"TOC digest is {found.digest}, the manifest says {toc_digest}")
-    return build_tree(toc.parse(found.raw).entries, data_end=found.data_end), ""
+    _check(found.digest, toc_digest)
+    builder = TreeBuilder(data_end=found.data_end)
+    builder.add(toc.parse(found.raw).entries)
+    return builder.finish(), ""
+
+
+def _check(actual: str, expected: str) -> None:
+    if actual != expected:
+        raise IntegrityError(f"TOC digest is {actual}, the manifest says {expected}")
+
+
+class _Part(io.RawIOBase):
+    """The blob from an offset to its end, as a stream that fetches as it is read."""
+
+    def __init__(self, ranges: RangeReader, offset: int) -> None:
+        self._ranges, self._offset = ranges, offset
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer)
+        size = min(len(view), self._ranges.size - self._offset)
+        view[:size] = self._ranges.read_at(self._offset, size) if size else b""
+        self._offset += size
+        return size
+
+
+class _Tail:
+    """A blob of which the end, where the TOC is hoped for, came with the first request."""
+
+    def __init__(self, ranges: RangeReader) -> None:
+        wanted = max(_SMALLEST_TAIL, min(ranges.size // _TAIL_SHARE, _LARGEST_TAIL))
+        self.size = ranges.size
+        self.least = min(self.size, footer.LONGEST)
+        self._ranges = ranges
+        self._start = max(0, self.size - wanted)
+        self._held = ranges.read_at(self._start, self.size - self._start) if self.size else b""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        if offset >= self._start:
+            return self._held[offset - self._start :][:length]
+        missing = min(length, self._start - offset)
+        if offset + length > self._start:
+            return self._ranges.read_at(offset, missing) + self._held[: length - missing]
+        return self._ranges.read_at(offset, length)

@@ -82,13 +82,13 @@ class Chunks:
     inner: "array[int]"  # where the chunk begins in the plain bytes of the member
     position: "array[int]"  # where the chunk begins in its file
     size: "array[int]"
-    digest: bytes  # 32 bytes for each
+    digest: bytearray  # 32 bytes for each
 
     def __len__(self) -> int:
         return len(self.offset)
 
     def digest_of(self, chunk: int) -> bytes:
-        return self.digest[chunk * 32 : chunk * 32 + 32]
+        return bytes(self.digest[chunk * 32 : chunk * 32 + 32])
 
 
 class Tree:
