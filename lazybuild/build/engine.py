@@ -21,10 +21,10 @@ from lazybuild.solver.report import Reporter
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.http import HttpSources
 from lazybuild.sources.images import Images
-from lazybuild.sources.local import LocalSources
+from lazybuild.sources.local import LocalSources, StoredDigests
 from lazybuild.worker.records import Records
 from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
-from lazybuild.worker.sources import HttpSource, ImageSource, LocalSource, StoredDigests
+from lazybuild.worker.sources import HttpSource, ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
 
 JOBS = 8
@@ -53,7 +53,7 @@ class Engine:
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images),
-            "local": LocalSource(LocalSources(directories, StoredDigests(space.store))),
+            "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
         }
         http = HttpSource(HttpSources(store=space.store), self.snapshots)
         self._sources |= {"http": http, "https": http}

@@ -1,20 +1,17 @@
 """Source ops as the solver sees them: what identifies each, and how it becomes a result."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from lazybuild.estargz.entry import Item
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.oci import platform, reference
 from lazybuild.oci.reference import Reference
-from lazybuild.snapshots.hosttree import FileKey
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.solver.types import KeyPlan
 from lazybuild.sources.http import HttpSources
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources
-from lazybuild.store import Store
-from lazybuild.store.meta import FileState
 from lazybuild.worker.keys import source_plan
 from lazybuild.worker.services import Result
 
@@ -72,19 +69,3 @@ class HttpSource:
 
 def layer_of(snapshots: Snapshots, items: Iterable[Item]) -> Snapshot:
     return Snapshot((snapshots.add_layer(items),))
-
-
-class StoredDigests:
-    """The memory of file digests of `HostTree`, in the store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def load(self, keys: Sequence[FileKey]) -> Mapping[FileKey, str]:
-        found = self._store.meta.file_digests([FileState(*key) for key in keys])
-        return {FileKey(*state): digest for state, digest in found.items()}
-
-    def save(self, digests: Mapping[FileKey, str]) -> None:
-        self._store.meta.put_file_digests(
-            {FileState(*key): digest for key, digest in digests.items()}
-        )
