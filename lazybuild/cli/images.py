@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 
 import click
 
-from lazybuild.build.space import Space
 from lazybuild.cli import config
-from lazybuild.cli.open_space import open_space
 from lazybuild.cli.summary import megabytes
 from lazybuild.cli.table import table
 from lazybuild.oci import codec, reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.image import Manifest
+from lazybuild.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +54,15 @@ def command(name: str, *, as_json: bool, quiet: bool, root: str) -> None:
 
 
 def rows(root: str) -> list[Row]:
-    with open_space(root) as space:
+    with Store(config.store_root(root)) as store:
         return [
-            _row(space, name, descriptor, named)
-            for name, (descriptor, named) in space.store.meta.images().items()
+            _row(store, name, descriptor, named)
+            for name, (descriptor, named) in store.meta.images().items()
         ]
 
 
-def _row(space: Space, name: str, descriptor: Descriptor, named: float) -> Row:
-    blobs = space.store.blobs
+def _row(store: Store, name: str, descriptor: Descriptor, named: float) -> Row:
+    blobs = store.blobs
     size, created, image_id, platform = descriptor.size, "", "", ""
     document = codec.parse_document(blobs.read(descriptor.digest))
     if isinstance(document, Manifest):
