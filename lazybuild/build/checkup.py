@@ -4,6 +4,7 @@ Needs a process with a single thread, as the ladder does, and leaves it where it
 """
 
 import os
+import pwd
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from lazybuild.errors import HostError
-from lazybuild.executor import ladder
+from lazybuild.executor import idmap, ladder
 from lazybuild.executor.ladder import Host
 from lazybuild.linux import syscalls
 
 Verdict = Literal["ok", "warn", "no"]
 
+ALL_IDS = 65536
 OLDEST_KERNEL = (5, 13)
 LITTLE_ROOM = 5 << 30
 SLOW_OR_UNSAFE = {
@@ -69,7 +71,27 @@ def entered(host: Host) -> Finding:
     if complaint:
         message, _, hint = complaint.partition("\0")
         return Finding(name="ids", verdict="no", text=message, fix=hint)
-    return Finding(name="ids", verdict="ok", text="newuidmap and newgidmap map a range of ids")
+    count = min(_mapped(ladder.SUBUID), _mapped(ladder.SUBGID))
+    if count < ALL_IDS:
+        return Finding(
+            name="ids",
+            verdict="warn",
+            text=f"{count} ids are mapped: files of users above that can't be made or unpacked",
+            fix=f"give this user {ALL_IDS} in /etc/subuid and /etc/subgid:"
+            f" sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}",
+        )
+    return Finding(name="ids", verdict="ok", text=f"newuidmap and newgidmap map {count} ids")
+
+
+def _mapped(file: Path) -> int:
+    return sum(count for _, count in idmap.ranges_of(os.getuid(), file))
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def fuse(host: Host) -> Finding:
