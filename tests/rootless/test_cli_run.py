@@ -1,5 +1,6 @@
 """`run` and `mount`: commands in an image as an unprivileged user, and nothing left behind."""
 
+import json
 import os
 import pty
 import select
@@ -61,6 +62,17 @@ def test_the_config_says_who_where_and_with_what(builder, base):
     )
     assert changed.out == "flag nobody\n/tmp\n"
     assert builder.run("run", "--entrypoint", "pwd", "configured").out == "/w\n"
+
+
+def test_an_image_that_has_a_layer_twice_is_mounted(builder, base):
+    text = f"FROM {base}\nRUN true\nRUN true\nRUN echo x > /x\nRUN true\n"
+    builder.build({"Dockerfile": text}, "-t", "twice")
+    said = json.loads(builder.run("inspect", "--json", "twice").out)
+    digests = [layer["digest"] for layer in said["layers"]]
+    assert digests[1] == digests[2] == digests[4] != digests[3]
+    assert builder.run("run", "twice", "cat", "/x").out == "x\n"
+    builder.build({"Dockerfile": "FROM twice\nRUN cat /x > /y\n"}, "-t", "thrice")
+    assert builder.run("run", "thrice", "cat", "/y").out == "x\n"
 
 
 def test_an_image_without_a_command_says_so(builder, base):
