@@ -1,5 +1,6 @@
 """A mounted lazy file system for tests that run inside a namespace of their own."""
 
+import json
 import threading
 import time
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from support import layers
 
+from lazybuild.estargz.reader import open_toc
 from lazybuild.oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.registry.config import RegistryConfig
@@ -81,3 +83,17 @@ class Pushed:
         )
         assert folder is not None, reason
         return folder
+
+
+def describe_file(path):
+    data = Path(path).read_bytes()
+    return Descriptor(media_type=OCI_LAYER_GZIP, digest=Digest(layers.digest(data)), size=len(data))
+
+
+def retold(blob, change):
+    """(the blob with another TOC, that TOC's digest); `change` edits the list of entries."""
+    found = open_toc(layers.Bytes(blob))
+    document = json.loads(found.raw)
+    change(document["entries"])
+    told = json.dumps(document).encode()
+    return layers.blob_with_toc(told, blob[: found.data_end]), layers.digest(told)

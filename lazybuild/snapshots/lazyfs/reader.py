@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from lazybuild.errors import IntegrityError, LazybuildError
@@ -31,6 +32,15 @@ class Flight:
     span: Span
     why: Why
     landing: dict[int, Future[bytes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """The bytes of a request, `held` the lock of their range."""
+
+    raw: memoryview
+    span: Span
+    held: ExitStack
 
 
 class ChunkReader:
@@ -175,43 +185,72 @@ class ChunkReader:
             flight.landing[chunk].set_exception(data)
 
     def _fetch(self, flight: Flight, *, wanted: int | None = None) -> None:
-        layer, span, urgent = flight.layer, flight.span, wanted is not None
+        """One request for what is ours. Its failure is raised where nobody waits for a chunk."""
+        held = ExitStack()  # other processes wait until all is kept, not only fetched
         try:
-            with self.gate.slot(urgent=urgent), layer.locks.held(span.start, span.end) as waited:
-                if waited and self._all_landed_elsewhere(flight):
-                    return
-                raw = memoryview(self._request(layer, span))
+            with self.gate.slot(urgent=wanted is not None):
+                span = self._lock_and_look(flight, held)
+                raw = memoryview(self._request(flight.layer, span)) if span.chunks else None
         except Exception as error:
+            held.close()
             for chunk, future in flight.landing.items():
                 if not future.done():
                     self._land(flight, chunk, error)
-            if not urgent:
+            if wanted is None:
                 raise
             return
-        if wanted is None:
-            self._take(flight, span.chunks, raw, flight.why)
+        if raw is None:
+            held.close()
             return
-        self._take(flight, (wanted,), raw, Why.ASKED)
-        rest = [chunk for chunk in span.chunks if chunk != wanted]
-        if rest:  # whoever waits for the wanted one shall not wait for these
-            self._pool.submit(self._take, flight, rest, raw, flight.why)
+        self._take_in_order(flight, Arrived(raw=raw, span=span, held=held), wanted)
 
-    def _all_landed_elsewhere(self, flight: Flight) -> bool:
-        """Another process had the blob's range: what it was after may be in the cache now."""
+    def _lock_and_look(self, flight: Flight, held: ExitStack) -> Span:
+        """What of the flight is still to be fetched once no other process is at it."""
+        layer, span = flight.layer, flight.span
+        held.enter_context(layer.locks.held(span.start, span.end))
+        if not layer.cached:
+            return span
+        left = [chunk for chunk in span.chunks if not self._landed_elsewhere(flight, chunk)]
+        if len(left) == len(span.chunks):
+            return span
+        chunks = layer.tree.chunks
+        start = min((chunks.offset[chunk] for chunk in left), default=0)
+        end = max((chunks.end[chunk] for chunk in left), default=0)
+        return Span(start, end, tuple(left))
+
+    def _landed_elsewhere(self, flight: Flight, chunk: int) -> bool:
         layer = flight.layer
-        for chunk in flight.span.chunks:
-            data = self._load(layer, chunk, layer.tree.chunks.digest_of(chunk))
-            if data is not None:
-                self._land(flight, chunk, data)
-        return all(future.done() for future in flight.landing.values())
+        if not self._cache.has(layer.chunk_digest(chunk)):
+            return False
+        data = self._load(layer, chunk, layer.tree.chunks.digest_of(chunk))
+        if data is not None:
+            self._land(flight, chunk, data)
+        return data is not None
 
-    def _take(self, flight: Flight, chunks: Iterable[int], raw: memoryview, why: Why) -> None:
-        table, start = flight.layer.tree.chunks, flight.span.start
+    def _take_in_order(self, flight: Flight, arrived: Arrived, wanted: int | None) -> None:
+        """The wanted chunk first, and whoever waits for it shall not wait for the others."""
+        others = [chunk for chunk in arrived.span.chunks if chunk != wanted]
+        if wanted is None:
+            self._take(flight, arrived, others, flight.why)
+            arrived.held.close()
+            return
+        if wanted in arrived.span.chunks:
+            self._take(flight, arrived, (wanted,), Why.ASKED)
+        if others:
+            self._pool.submit(self._take_rest, flight, arrived, others)
+        else:
+            arrived.held.close()
+
+    def _take_rest(self, flight: Flight, arrived: Arrived, chunks: Iterable[int]) -> None:
+        with arrived.held:
+            self._take(flight, arrived, chunks, flight.why)
+
+    def _take(self, flight: Flight, arrived: Arrived, chunks: Iterable[int], why: Why) -> None:
+        table, start = flight.layer.tree.chunks, arrived.span.start
         for chunk in chunks:
-            if not flight.landing[chunk].done():
-                self._note_fetched(flight.layer, chunk, why)
-                part = raw[table.offset[chunk] - start : table.end[chunk] - start]
-                self._accept(flight, chunk, part)
+            self._note_fetched(flight.layer, chunk, why)
+            part = arrived.raw[table.offset[chunk] - start : table.end[chunk] - start]
+            self._accept(flight, chunk, part)
 
     def _request(self, layer: LazyLayer, span: Span, *, tried: int | None = None) -> bytes:
         length = span.end - span.start
