@@ -48,7 +48,8 @@ class BuildRequest:
     """One build. Empty means "not given" throughout.
 
     `dockerfile` "-" reads it from `stdin`; `context` may be a directory, "-" or a URL. `no_cache`
-    holds stage names, `ALL_STAGES` means every one. `epoch` is in seconds.
+    holds stage names, `ALL_STAGES` means every one. `epoch` is in seconds. Access profiles come
+    from and go to a repository, the base image's unless another is named; "off" is none.
     """
 
     root: Path
@@ -85,7 +86,9 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerStats:
-    """How one layer of the result or its bases was had. Sizes in bytes."""
+    """How one layer of the result or its bases was had. Sizes in bytes; `bytes_read` is the
+    compressed size of the chunks that were read of a lazy one.
+    """
 
     digest: str
     mode: str
@@ -94,6 +97,9 @@ class LayerStats:
     bytes_fetched: int = 0
 
 
+    background_fetch: bool = False
+    profile_from: str = ""
+    profile_to: str = ""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStats:
     name: str
@@ -109,6 +115,7 @@ class PrefetchStats:
     files: int
     bytes: int
     sources: tuple[str, ...]
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,10 @@ has to run ends it; the process enters its namespaces and the second pass goes o
 from collections.abc import Mapping
 from pathlib import Path
 
+from lazybuild.build.accesses import Accesses
+from lazybuild.build.ahead import Ahead
 from lazybuild.build.lowers import Lowers
+from lazybuild.build.sharing import Sharing
 from lazybuild.build.space import Space
 from lazybuild.build.trace import Trace
 from lazybuild.estargz.writer import WriterOptions
@@ -49,7 +52,20 @@ class Engine:
         self.snapshots = Snapshots(
             space.store, self.lowers, space.ranges, folder=self.lowers.folder, sink=space.sink
         )
-        self.trace = Trace(space, self.snapshots, ordered=request.epoch is not None)
+        self.accesses = Accesses(space)
+        self.ahead = Ahead(
+            space,
+            self.accesses,
+            source=request.profile_from,
+            background=request.background_fetch,
+        )
+        self.trace = Trace(
+            space,
+            self.snapshots,
+            self.accesses,
+            self.ahead,
+            ordered=request.epoch is not None,
+        )
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images),
@@ -66,9 +82,15 @@ class Engine:
             self._space.enter()
             return self._attempt(head, start)
 
+    def sharing(self, target: str) -> Sharing:
+        """Pushes access profiles while the context holds."""
+        return Sharing(self._space, self.accesses, self.ahead, self.images, target=target)
+
     def _attempt(self, head: Vertex, start: Start) -> Snapshot:
         inside = self._space.inside
         commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
+        if inside and commands:
+            self.ahead.begin(head)
         solver: Solver[Result] = Solver(
             Worker(self._services(start)),
             Records(self._space.store),

@@ -56,7 +56,8 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
             notes = translate.annotations(request.annotations)
             built = finish(space, engine, compiled, snapshot, notes)
         tree = engine.snapshots.tree(built.snapshot)
-        names = deliver(space, request, built, tree, compiled.epoch)
+        with engine.sharing(request.profile_to):
+            names = deliver(space, request, built, tree, compiled.epoch)
         return BuildResult(
             digest=built.descriptor.digest,
             config_digest=built.manifest.config.digest,

@@ -1,12 +1,13 @@
 """The numbers of a build, put together from those who counted."""
 
 import time
+from collections.abc import Iterator
 
 from lazybuild.build.collect import Collector
 from lazybuild.build.engine import Engine
 from lazybuild.build.finish import Built
 from lazybuild.build.space import Space
-from lazybuild.request import BuildStats, LayerStats
+from lazybuild.request import BuildStats, LayerStats, PrefetchStats
 
 
 def statistics(
@@ -25,8 +26,16 @@ def statistics(
         requests=requests,
         layers=(*base, *own),
         steps=events.steps(),
-        prefetch=built.prefetch,
+        prefetch=(*built.prefetch, *_profiled(engine)),
     )
+
+
+def _profiled(engine: Engine) -> Iterator[PrefetchStats]:
+    """Layers of which chunks were fetched because a profile named them."""
+    for layer in engine.ahead.fetched():
+        yield PrefetchStats(
+            digest=layer.digest, files=layer.chunks, bytes=layer.bytes, sources=("profile",)
+        )
 
 
 def _base_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
@@ -43,6 +52,7 @@ def _base_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
                 reason=mode.reason,
                 size=mode.size,
                 bytes_fetched=fetched,
+                bytes_read=seen.bytes_read if seen else 0,
             )
         )
     return layers, sum(layer.requests for layer in read.values())

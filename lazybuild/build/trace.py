@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lazybuild.build.accesses import Accesses
+from lazybuild.build.ahead import Ahead
 from lazybuild.build.space import Space
 from lazybuild.llb.graph import Vertex
 from lazybuild.oci.digest import Digest
@@ -46,9 +48,19 @@ class Trace:
     step uses is the same each time, their order among parallel processes need not be.
     """
 
-    def __init__(self, space: Space, snapshots: Snapshots, *, ordered: bool) -> None:
+    def __init__(
+        self,
+        space: Space,
+        snapshots: Snapshots,
+        accesses: Accesses,
+        ahead: Ahead,
+        *,
+        ordered: bool,
+    ) -> None:
         self._space = space
         self._snapshots = snapshots
+        self._accesses = accesses
+        self._ahead = ahead
         self._ordered = ordered
         self._lock = threading.Lock()
         self._seen = 0
@@ -56,8 +68,12 @@ class Trace:
 
     @contextmanager
     def watch(self, vertex: Vertex, snapshot: Snapshot, merged: Path) -> Iterator[None]:
-        del vertex
-        with OpenTrace(merged, self._made_here(snapshot)) as opened:
+        distant = self._distant(snapshot)
+        self._ahead.before(vertex, distant)
+        with (
+            self._accesses.watch(vertex, distant),
+            OpenTrace(merged, self._made_here(snapshot)) as opened,
+        ):
             yield
             found = opened.stop()
         by_layer: defaultdict[str, list[str]] = defaultdict(list)
@@ -73,6 +89,16 @@ class Trace:
             DirectoryLayer(layer.id, self._space.store.snapshot_dir(layer.id))
             for layer in layers
             if layer.directory and not layer.origins
+        ]
+
+    def _distant(self, snapshot: Snapshot) -> list[Digest]:
+        """Layers whose blobs are at a registry only."""
+        blobs = self._space.store.blobs
+        layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
+        return [
+            layer.descriptor.digest
+            for layer in layers
+            if layer.descriptor and layer.origins and not blobs.has(layer.descriptor.digest)
         ]
 
     def _read_lazily(self) -> list[tuple[str, str]]:

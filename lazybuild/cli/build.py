@@ -92,6 +92,17 @@ OPTIONS: list[config.Decorator] = [
         help="How progress is shown (or $BUILDKIT_PROGRESS).",
     ),
     _flag("-q", "--quiet", text="Print the image ID only."),
+    _flag("--background-fetch", text="Fetch the rest of lazy base layers while steps run."),
+    _one(
+        "--profile-from",
+        metavar="REPOSITORY|off",
+        text="Where to look for what earlier builds read of the base (default: beside the base).",
+    ),
+    _one(
+        "--profile-to",
+        metavar="REPOSITORY|off",
+        text="Where to push what this build read (default: beside the base, where allowed).",
+    ),
 ]
 
 
@@ -199,6 +210,9 @@ def environment_epoch() -> int | None:
         raise UsageError(f"SOURCE_DATE_EPOCH={text!r}: not a number of seconds")
     return int(text)
 
+        background_fetch=given["background_fetch"],
+        profile_from=given["profile_from"],
+        profile_to=given["profile_to"],
 
 def read_files(names: tuple[str, ...]) -> dict[str, str]:
     """NAME=VALUE lines; blank lines and lines that begin with # are left out."""

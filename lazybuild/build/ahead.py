@@ -1,0 +1,171 @@
+"""Fetches what steps will read before they read it: by recorded profiles, else by the landmark.
+
+Profiles of the store come first, then those of the base image's repository, which are looked for
+in the background while the base is being mounted. A step waits for its own chunks for a short
+while; those of the steps after it are fetched while it runs. Nothing here makes a build fail.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lazybuild.build import profile, shared_profiles
+from lazybuild.build.accesses import Accesses
+from lazybuild.build.profile import Profile, StepReads
+from lazybuild.build.space import Space
+from lazybuild.errors import LazybuildError
+from lazybuild.events import Noted
+from lazybuild.llb.graph import Vertex, walk
+from lazybuild.llb.ops import ExecOp
+from lazybuild.oci import reference
+from lazybuild.oci.digest import Digest
+from lazybuild.oci.reference import Reference
+from lazybuild.snapshots.lazyfs.client import LazyFs
+
+OFF = "off"
+IMPORT_SECONDS = 2.0
+SETTLE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What was fetched of a layer because of profiles: chunks, and bytes of the blob."""
+
+    digest: str
+    chunks: int = 0
+    bytes: int = 0
+
+
+class Ahead:
+    """`begin` when the graph is known, `before` each step once its layers are mounted."""
+
+    def __init__(
+        self, space: Space, accesses: Accesses, *, source: str = "", background: bool = False
+    ) -> None:
+        self._space = space
+        self._accesses = accesses
+        self._from = source
+        self._background = background
+        self._lock = threading.Lock()
+        self._found: dict[str, Future[Profile]] = {}
+        self._followers: defaultdict[str, list[Vertex]] = defaultdict(list)
+        self._started: set[Digest] = set()
+        self._fetched: dict[str, Fetched] = {}
+
+    def begin(self, head: Vertex) -> None:
+        """Look for what the store does not know. Starts threads: not before the last `enter`."""
+        steps = [vertex for vertex in walk(head) if isinstance(vertex.op, ExecOp)]
+        for step in steps:
+            for earlier in list(profile.root_chain(step))[1:]:
+                self._followers[earlier.digest].append(step)
+        if self._from == OFF:
+            return
+        for step in steps:
+            base = profile.base_of(step)
+            if base is not None and self._accesses.known(profile.keys_of(step)) is None:
+                self._look(reference.parse(base.identifier.partition("://")[2]))
+
+    def before(self, vertex: Vertex, layers: Sequence[Digest]) -> None:
+        """Fetch what the step reads, then what the steps after it will read."""
+        lazy = self._space.lazy_if_started()
+        if lazy is None:
+            return
+        with suppress(LazybuildError):  # whoever reads for real will be told
+            mounted = [digest for digest in layers if digest in lazy.stats()]
+            if not mounted:
+                return
+            reads = self._reads(vertex)
+            queued = self._want(lazy, reads, mounted)
+            self._begin_layers(lazy, mounted, reads.layers if reads else {})
+            if queued:
+                lazy.settle(SETTLE_SECONDS)
+            for later in self._followers[vertex.digest]:
+                self._want(lazy, self._reads(later), mounted)
+            if self._background:
+                self._fill(lazy, mounted)
+
+    def profile(self, base: Digest) -> Profile:
+        """What was found at registries for a base; waits for it a little."""
+        future = self._found.get(base)
+        if future is None:
+            return Profile()
+        try:
+            return future.result(IMPORT_SECONDS)
+        except TimeoutError:
+            return Profile()
+
+    def fetched(self) -> tuple[Fetched, ...]:
+        with self._lock:
+            return tuple(self._fetched.values())
+
+    # --- queueing --------------------------------------------------------------------------------
+
+    def _reads(self, vertex: Vertex) -> StepReads | None:
+        keys = profile.keys_of(vertex)
+        base = profile.base_of(vertex)
+        if not keys or base is None:
+            return None
+        digest = reference.parse(base.identifier.partition("://")[2]).digest
+        return self._accesses.known(keys) or (self.profile(digest).find(keys) if digest else None)
+
+    def _want(self, lazy: LazyFs, reads: StepReads | None, mounted: Sequence[Digest]) -> int:
+        queued = 0
+        for digest in mounted if reads else ():
+            chunks = reads.layers.get(digest, ()) if reads else ()
+            if chunks:
+                size = lazy.prefetch(digest, chunks=[f"sha256:{chunk}" for chunk in chunks])
+                self._note(digest, len(chunks), size)
+                queued += size
+        return queued
+
+    def _begin_layers(
+        self, lazy: LazyFs, mounted: Sequence[Digest], known: Mapping[str, object]
+    ) -> None:
+        """The range before the landmark of layers that no profile speaks of, once for each."""
+        for digest in mounted:
+            with self._lock:
+                new = digest not in self._started
+                self._started.add(digest)
+            if new and digest not in known:
+                lazy.prefetch(digest, landmark=True)
+
+    def _fill(self, lazy: LazyFs, mounted: Sequence[Digest]) -> None:
+        for digest in mounted:
+            lazy.prefetch(digest, everything=True)
+
+    def _note(self, digest: str, chunks: int, size: int) -> None:
+        with self._lock:
+            old = self._fetched.get(digest, Fetched(digest=digest))
+            self._fetched[digest] = Fetched(
+                digest=digest, chunks=old.chunks + chunks, bytes=old.bytes + size
+            )
+
+    # --- looking for profiles --------------------------------------------------------------------
+
+    def _look(self, base: Reference) -> None:
+        if base.digest is None or base.digest in self._found:
+            return
+        name = reference.parse(self._from).name if self._from else base.name
+        future = self._found[base.digest] = Future[Profile]()
+        threading.Thread(
+            target=self._import, args=(name, base.digest, future), name="profile", daemon=True
+        ).start()
+
+    def _import(self, name: str, base: Digest, future: "Future[Profile]") -> None:
+        found = Profile()
+        try:
+            with shared_profiles.open_registry(self._space.config) as registry:
+                found = shared_profiles.find(registry, name, base, self._tell)
+        except LazybuildError as error:
+            if self._from:
+                self._tell(f"no access profile from {name}: {error.message}")
+        finally:
+            future.set_result(found)
+        if found.steps:
+            self._tell(f"access profile of {len(found.steps)} steps from {name}")
+
+    def _tell(self, message: str) -> None:
+        self._space.sink(Noted(message=message))
