@@ -44,6 +44,20 @@ class SshAgent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec:
+    """One `--cache-from` or `--cache-to`: `type` is registry, local or inline, `place` a reference
+    or a directory. `strict` makes its failure one of the build.
+    """
+
+    type: str
+    place: str = ""
+    mode: str = "min"
+    tag: str = "latest"
+    digest: str = ""
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """One build. Empty means "not given" throughout.
 
@@ -64,6 +78,9 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: tuple[str, ...] = ()
     no_cache: tuple[str, ...] = ()
+    cache_from: tuple[CacheSpec, ...] = ()
+    cache_to: tuple[CacheSpec, ...] = ()
+    cache_strict: bool = False
     pull: bool = False
     network: str = ""
     add_hosts: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ class Order:
         self._snapshots = snapshots
         self._snapshot = snapshot
         self._how = start
-        self._trees = {layer: snapshots.layer_tree(layer) for layer in snapshot.layers}
         self._started: dict[str, list[str]] | None = None
 
     def of(self, layer_id: str) -> tuple[list[str], tuple[str, ...]]:
@@ -45,7 +44,8 @@ class Order:
         return found
 
     def _owner(self, name: str) -> str:
-        return next((id_ for id_ in reversed(self._trees) if self._trees[id_].lookup(name)), "")
+        layers = reversed(self._snapshot.layers)
+        return next((id_ for id_ in layers if self._snapshots.layer_tree(id_).lookup(name)), "")
 
     def _is_new(self, name: str) -> bool:
         """Programs of a base are not looked into: that would fetch them, for the order of nothing

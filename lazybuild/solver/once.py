@@ -28,6 +28,10 @@ class Once(Generic[T]):
             raise self._error
         return self._value  # type: ignore[return-value]  # filled by _fill, or the error was raised
 
+    def peek(self) -> T | None:
+        """The value if it is there already; None while it is not, or when it failed."""
+        return self._value if self._done else None
+
     def _fill(self, compute: Callable[[], T]) -> None:
         try:
             self._value = compute()

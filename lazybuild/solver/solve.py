@@ -48,6 +48,7 @@ class Solver(Generic[R]):
         self._guard = threading.Lock()
         self._keys: defaultdict[str, Once[str]] = defaultdict(Once)
         self._results: defaultdict[str, Once[R]] = defaultdict(Once)
+        self.parts: dict[str, tuple[str, ...]] = {}  # of keys, what each input of a vertex gave
 
     def solve(self, head: Vertex) -> R:
         return self._result(head)
@@ -58,6 +59,12 @@ class Solver(Generic[R]):
             cell = self._keys[vertex.digest]
         return cell.get(lambda: self._compute_key(vertex))
 
+    def known_key(self, vertex: Vertex) -> str | None:
+        """The key if this solve has computed it; nothing is done for it."""
+        with self._guard:
+            cell = self._keys.get(vertex.digest)
+        return cell.peek() if cell else None
+
     def _compute_key(self, vertex: Vertex) -> str:
         plan = self._ops.plan(vertex)
         selections = plan.inputs or (None,) * len(vertex.inputs)
@@ -65,7 +72,9 @@ class Solver(Generic[R]):
             partial(self._input_key, vertex, index, edge, selection)
             for index, (edge, selection) in enumerate(zip(vertex.inputs, selections, strict=True))
         ]
-        return digest_of([KEY_VERSION, plan.digest, *gather(tasks, parallel=self._parallel)])
+        parts = gather(tasks, parallel=self._parallel)
+        self.parts[vertex.digest] = tuple(parts)
+        return digest_of([KEY_VERSION, plan.digest, *parts])
 
     def _input_key(
         self, vertex: Vertex, index: int, edge: Edge, selection: Selection | None
