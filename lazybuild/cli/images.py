@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import click
@@ -10,6 +10,7 @@ import click
 from lazybuild.cli import config
 from lazybuild.cli.summary import megabytes
 from lazybuild.cli.table import table
+from lazybuild.errors import IntegrityError
 from lazybuild.oci import codec, reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.image import Manifest
@@ -62,22 +63,35 @@ def rows(root: str) -> list[Row]:
 
 
 def _row(store: Store, name: str, descriptor: Descriptor, named: float) -> Row:
-    blobs = store.blobs
-    size, created, image_id, platform = descriptor.size, "", "", ""
-    document = codec.parse_document(blobs.read(descriptor.digest))
-    if isinstance(document, Manifest):
-        size += document.config.size + sum(layer.size for layer in document.layers)
-        config_ = codec.parse_config(blobs.read(document.config.digest))
-        created, image_id = config_.created, document.config.digest
-        platform = f"{config_.os}/{config_.architecture}"
     stamp = datetime.fromtimestamp(named, UTC).isoformat(timespec="seconds")
-    return Row(
+    row = Row(
         name=reference.parse(name).familiar,
         digest=descriptor.digest,
-        id=image_id,
-        platform=platform,
-        size=size,
-        created=created or stamp.replace("+00:00", "Z"),
+        id="",
+        platform="",
+        size=descriptor.size,
+        created=stamp.replace("+00:00", "Z"),
+    )
+    try:
+        return _detailed(store, row, descriptor)
+    except (FileNotFoundError, IntegrityError) as error:
+        click.echo(f"WARNING: {row.name}: {error}", err=True)
+        return row
+
+
+def _detailed(store: Store, row: Row, descriptor: Descriptor) -> Row:
+    """With what manifest and config say; an index has neither platform nor age of its own."""
+    document = codec.parse_document(store.blobs.read(descriptor.digest))
+    if not isinstance(document, Manifest):
+        return row
+    said = codec.parse_config(store.blobs.read(document.config.digest))
+    layers = sum(layer.size for layer in document.layers)
+    return replace(
+        row,
+        id=document.config.digest,
+        platform=f"{said.os}/{said.architecture}",
+        size=row.size + document.config.size + layers,
+        created=said.created or row.created,
     )
 
 

@@ -79,6 +79,22 @@ def test_images_are_listed_named_and_unnamed(builder, base):
     assert listed(builder) == {}
 
 
+def test_a_damaged_image_hides_no_other(builder, base):
+    small(builder, base, "-t", "good")
+    files = {"Dockerfile": "FROM scratch\nCOPY new /\n", "new": "x"}
+    bad = builder.build(files, "-t", "bad").digest
+    path = builder.root / "blobs/sha256" / bad[7:]
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    run = builder.run("images")
+    assert "good:latest" in run.out
+    assert "bad:latest" in run.out
+    assert "damaged" in run.err
+    path.unlink()
+    assert "bad:latest" in builder.run("images").out
+    builder.run("rmi", "bad")
+
+
 def test_a_wrong_name_is_refused(builder, base):
     small(builder, base, "-t", "one")
     for bad in ("UPPER", "a/../b", "one@sha256:12", "x" * 300):
