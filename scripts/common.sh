@@ -40,10 +40,10 @@ open_fuse() {
 # of its own (or, with LAZYBUILD_USER=root, for itself); anybody else works as himself.
 if is_root; then
     builder=${LAZYBUILD_USER:-lazybuild-user}
-    home=/var/lib/lazybuild
+    home=${LAZYBUILD_HOME:-/var/lib/lazybuild}
 else
     builder=$(id -un)
-    home=${XDG_CACHE_HOME:-$HOME/.cache}/lazybuild-dev
+    home=${LAZYBUILD_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/lazybuild-dev}
 fi
 venv=$home/venv
 
