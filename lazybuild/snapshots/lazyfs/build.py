@@ -227,6 +227,7 @@ class TreeBuilder:
         target = _encode(names.check_target(record.name, record.link_name))
         self._targets[ino] = target
         self._columns.size[ino] = len(target)
+        self._columns.mode[ino] = stat.S_IFLNK | 0o777  # as every file system shows them
 
     def _device(self, ino: int, record: Record) -> None:
         major, minor = record.dev_major, record.dev_minor

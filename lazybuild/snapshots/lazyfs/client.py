@@ -99,11 +99,12 @@ class LazyFs:
 
     def add(
         self, descriptor: Descriptor, toc_digest: str, *, origins: Sequence[str] = (),
-        blob: Path | None = None,
+        blob: Path | None = None, steps: Sequence[Sequence[str]] = (),
     ) -> tuple[Path | None, str]:  # fmt: skip
         """(the layer's folder, "") or (None, why it can't be lazy).
 
-        The blob is at `origins`, full repository names, or in the local file `blob`.
+        The blob is at `origins`, full repository names, or in the local file `blob`. What the
+        commands of `steps` are sure to read is fetched ahead.
         """
         reply = self._call(
             messages.Add(
@@ -114,6 +115,7 @@ class LazyFs:
                 toc_digest=toc_digest,
                 origins=tuple(origins),
                 blob=str(blob or ""),
+                steps=tuple(map(tuple, steps)),
             )
         )
         return (Path(reply.path) if reply.path else None), reply.reason

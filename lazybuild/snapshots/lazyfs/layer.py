@@ -48,8 +48,10 @@ class Why(IntEnum):
     ASKED = 1
     AHEAD = 2
     PREFETCH = 3
-    SPECULATION = 4
-    FILL = 5
+    EXPECTED = 4  # the command of the step at hand names it, or what it names needs it
+    SPECULATION = 5
+    LATER = 6  # as expected, for a step that has not begun
+    FILL = 7
 
 
 _GUESSES = (Why.AHEAD, Why.SPECULATION)

@@ -45,7 +45,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Show a layer. `blob` is a local file, else the blob is at `origins` ("host:port/repo")."""
+    """Show a layer. `blob` is a local file, else the blob is at `origins` ("host:port/repo").
+
+    `steps` are the commands that will be run over it, as far as they are known.
+    """
 
     digest: str
     size: int
@@ -54,6 +57,7 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     toc_digest: str
     origins: tuple[str, ...]
     blob: str
+    steps: tuple[tuple[str, ...], ...] = ()
 
 
 class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -25,9 +25,9 @@ def imports(tree: Tree, ino: int, data: bytes, budget: int) -> Iterator[int]:
     tag = parts[-1].partition(b".")[2]
     if len(parts) < 3 or parts[-2] != _CACHE:  # noqa: PLR2004  folder/__pycache__/name.tag.pyc
         return
-    for module in _names(data):
+    for name in _names(data):
         for folder in _folders(parts):
-            found = _module(tree, folder, module, tag)
+            found = module(tree, folder, name, tag)
             if found:
                 yield from (f for f in found if tree.size(f) <= max(budget // _SHARE, 1 << 16))
                 break
@@ -51,8 +51,9 @@ def _folders(parts: list[bytes]) -> Iterator[bytes]:
             return
 
 
-def _module(tree: Tree, folder: bytes, module: bytes, tag: bytes) -> list[int]:
-    path = folder + b"/" + module.replace(b".", b"/")
+def module(tree: Tree, folder: bytes, name: bytes, tag: bytes) -> list[int]:
+    """The compiled module (or shared object in lib-dynload) of this name in a folder."""
+    path = folder + b"/" + name.replace(b".", b"/")
     head, _, last = path.rpartition(b"/")
     package = tree.find(path + b"/" + _CACHE + b"/__init__." + tag)
     found = package or tree.find(head + b"/" + _CACHE + b"/" + last + b"." + tag)
@@ -61,11 +62,11 @@ def _module(tree: Tree, folder: bytes, module: bytes, tag: bytes) -> list[int]:
     where = tree.find(folder) if folder.endswith(b"lib-dynload") else 0
     if not where:
         return []
-    start = tree.position(where, module + b".")
+    start = tree.position(where, name + b".")
     return [
         ino
-        for _, name, ino in _first(tree.children(where, start))
-        if name.startswith(module + b".") and name.endswith(b".so")
+        for _, found, ino in _first(tree.children(where, start))
+        if found.startswith(name + b".") and found.endswith(b".so")
     ]
 
 

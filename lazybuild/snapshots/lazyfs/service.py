@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PLAIN, _WITH_XATTRS = "p", "x"
 WHOLE_SHARE = 0.6
 WARM = 4
-_GUESSED_FROM = (Why.ASKED, Why.AHEAD, Why.SPECULATION)
+_GUESSED_FROM = (Why.ASKED, Why.AHEAD, Why.EXPECTED, Why.SPECULATION, Why.LATER)
 
 
 class Service:
@@ -89,7 +89,10 @@ class Service:
             cached=not local,
             locks=BlobLocks(self._store / "tmp" / f"fetch-{hex_part(digest)}"),
         )
-        return self._show(layer), ""
+        path = self._show(layer)
+        if not local:
+            self._speculator.expect(layer, ask.steps)
+        return path, ""
 
     def _warm_up(self, source: Source) -> None:
         """Open connections while the first TOC is on its way: each costs a read several trips."""

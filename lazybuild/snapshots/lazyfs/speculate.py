@@ -3,20 +3,21 @@
 When the first bytes of an ELF file had to be fetched, the loader is about to ask for its
 interpreter and needed libraries, one round trip after the other. They are fetched at once instead,
 from the same layer, and so are the libraries these need. The same goes for what a Python module
-imports, and for the rest of a program of which two pieces were read. Owns these decisions, `elf`
-and `pyc` the parsing.
+imports, and for the rest of a program of which two pieces were read. What the commands of steps
+name is fetched before they run. Owns these decisions; `elf`, `pyc` and `commands` the parsing.
 Whatever is odd about a file ends the guess and nothing else.
 """
 
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lazybuild.errors import LazybuildError
 from lazybuild.snapshots import elf
-from lazybuild.snapshots.lazyfs import pyc
+from lazybuild.snapshots.lazyfs import commands, pyc
 from lazybuild.snapshots.lazyfs.layer import LazyLayer, Why
+from lazybuild.snapshots.lazyfs.paths import follow
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
 from lazybuild.snapshots.lazyfs.reader import ChunkReader
 
@@ -24,8 +25,8 @@ _FOLDERS = (
     "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu",
     "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib",
 )  # fmt: skip
-_LINKS_MAX = 8
 _PIECES, _PROGRAM_PIECES = 2, 16
+_GUESSERS = 6
 _FILE_MAX = 8 << 20
 """Of a larger library only the first chunk is guessed at."""
 
@@ -37,11 +38,23 @@ class Speculator:
         self._reader, self._prefetcher = reader, prefetcher
         self._lock = threading.Lock()
         self._known: set[tuple[str, int]] = set()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="lazyfs-guess")
+        self._pool = ThreadPoolExecutor(_GUESSERS, thread_name_prefix="lazyfs-guess")
 
-    def consider(self, layer: LazyLayer, ino: int) -> None:
+    def expect(self, layer: LazyLayer, steps: Sequence[Sequence[str]]) -> None:
+        """These commands will run, in this order: begin to fetch what they are sure to read."""
+        for place, argv in enumerate(steps):
+            why = Why.LATER if place else Why.EXPECTED
+            self._pool.submit(self._expect, layer, commands.files(layer.tree, argv), why)
+
+    def _expect(self, layer: LazyLayer, found: Sequence[int], why: Why) -> None:
+        for ino in found:
+            self._prefetcher.want(layer, _first_chunks(layer, ino), why)
+        for ino in found:
+            self.consider(layer, ino, why)
+
+    def consider(self, layer: LazyLayer, ino: int, why: Why = Why.SPECULATION) -> None:
         if layer.tree.size(ino) >= len(elf.MAGIC) and self._first_time(layer, ino):
-            self._pool.submit(self._guess, layer, ino)
+            self._pool.submit(self._guess, layer, ino, why)
 
     def go_on(self, layer: LazyLayer, ino: int) -> None:
         """A second piece of a long file was asked for: the others of a program follow, too."""
@@ -62,15 +75,15 @@ class Speculator:
             self._known.add((layer.digest, ino))
             return not known
 
-    def _guess(self, layer: LazyLayer, ino: int) -> None:
+    def _guess(self, layer: LazyLayer, ino: int, why: Why) -> None:
         try:
             found, deeper = self._needs(layer, ino)
         except LazybuildError:
             return  # an unreadable or broken file: whoever reads it will be told
         chunks = [chunk for other in found for chunk in _first_chunks(layer, other)]
-        self._prefetcher.want(layer, chunks, Why.SPECULATION)
+        self._prefetcher.want(layer, chunks, why)
         for other in found if deeper else ():
-            self.consider(layer, other)
+            self.consider(layer, other, why)
 
     def _needs(self, layer: LazyLayer, ino: int) -> tuple[list[int], bool]:
         """Files that are needed, too, and whether what they need shall be looked at at once."""
@@ -101,32 +114,9 @@ def _first_chunks(layer: LazyLayer, ino: int) -> Iterator[int]:
 def locate(layer: LazyLayer, user: int, name: str) -> int:
     """The regular file a path or a library's name means in this layer, 0 when it is not there."""
     if "/" in name:
-        return _follow(layer, name)
+        return follow(layer.tree, name)
     beside = layer.tree.path(user).rpartition(b"/")[0].decode("utf-8", "surrogateescape")
     for folder in (*_FOLDERS, beside):
-        if found := _follow(layer, f"{folder}/{name}"):
+        if found := follow(layer.tree, f"{folder}/{name}"):
             return found
     return 0
-
-
-def _follow(layer: LazyLayer, path: str) -> int:
-    """Walk a path with its symlinks, all inside the layer."""
-    tree, links = layer.tree, 0
-    todo = [part for part in reversed(path.encode("utf-8", "surrogateescape").split(b"/")) if part]
-    trail = [1]
-    while todo:
-        part = todo.pop()
-        if part in (b".", b".."):
-            trail = trail[:-1] or [1] if part == b".." else trail
-            continue
-        ino = tree.lookup(trail[-1], part)
-        target = tree.link(ino) if ino else b""
-        links += bool(target)
-        if not ino or links > _LINKS_MAX:
-            return 0
-        if target:
-            trail = [1] if target.startswith(b"/") else trail
-            todo += [part for part in reversed(target.split(b"/")) if part]
-        else:
-            trail.append(ino)
-    return trail[-1] if tree.file_chunks(trail[-1]) else 0
