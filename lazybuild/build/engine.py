@@ -9,11 +9,13 @@ from pathlib import Path
 
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
+from lazybuild.build.caches import Caches, Solved
 from lazybuild.build.lowers import Lowers
 from lazybuild.build.sharing import Sharing
 from lazybuild.build.space import Space
 from lazybuild.build.trace import Trace
 from lazybuild.estargz.writer import WriterOptions
+from lazybuild.exchange.imports import ImportedRecords
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import ExecOp
 from lazybuild.request import BuildRequest
@@ -25,7 +27,6 @@ from lazybuild.solver.solve import Solver
 from lazybuild.sources.http import HttpSources
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources, StoredDigests
-from lazybuild.worker.records import Records
 from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
 from lazybuild.worker.sources import HttpSource, ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
@@ -66,6 +67,7 @@ class Engine:
             self.ahead,
             ordered=request.epoch is not None,
         )
+        self.caches = Caches(space, request, self.images)
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images),
@@ -76,24 +78,25 @@ class Engine:
 
     def solve(self, head: Vertex, start: Start) -> Snapshot:
         """The snapshot of `head`; `start` is how the image will be started."""
+        records = self.caches.records(head)
         try:
-            return self._attempt(head, start)
+            return self._attempt(head, start, records)
         except NamespaceNeededError:
             self._space.enter()
-            return self._attempt(head, start)
+            return self._attempt(head, start, records)
 
     def sharing(self, target: str) -> Sharing:
         """Pushes access profiles while the context holds."""
         return Sharing(self._space, self.accesses, self.ahead, self.images, target=target)
 
-    def _attempt(self, head: Vertex, start: Start) -> Snapshot:
+    def _attempt(self, head: Vertex, start: Start, records: ImportedRecords) -> Snapshot:
         inside = self._space.inside
         commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
         if inside and commands:
             self.ahead.begin(head)
         solver: Solver[Result] = Solver(
             Worker(self._services(start)),
-            Records(self._space.store),
+            records,
             self._reporter,
             jobs=self._request.jobs or JOBS,
             parallel=inside or not commands,
@@ -102,6 +105,7 @@ class Engine:
         result = solver.solve(head)
         if not isinstance(result, Snapshot):
             raise TypeError("the result of a graph is a snapshot")
+        self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))
         return result
 
     def _services(self, start: Start) -> Services:

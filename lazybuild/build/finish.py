@@ -9,6 +9,7 @@ from lazybuild.build.space import Space
 from lazybuild.build.translate import start_of
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError
+from lazybuild.exchange.document import INLINE_KEY
 from lazybuild.oci import codec, mutate, times
 from lazybuild.oci.descriptor import (
     DOCKER_LAYER_GZIP,
@@ -19,6 +20,7 @@ from lazybuild.oci.descriptor import (
 from lazybuild.oci.image import ImageConfig, Manifest
 from lazybuild.oci.mutate import LayerMeta
 from lazybuild.request import PrefetchStats
+from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.store import Layer
 
@@ -45,6 +47,7 @@ def finish(
     """Write what is not written yet; the image is in the store when this returns."""
     start = start_of(compiled.config.config)
     order = Order(engine.trace.uses, engine.snapshots, snapshot, start)
+    _need_blobs(space, engine, snapshot)
     prefetch = [_write(engine, order, layer_id) for layer_id in snapshot.layers]
     layers = tuple(engine.snapshots.layer(layer_id) for layer_id in snapshot.layers)
     config = mutate.finish(
@@ -53,6 +56,7 @@ def finish(
         base_history=compiled.config.history[: compiled.base_history],
         epoch=compiled.epoch,
     )
+    config = replace(config, extra=_extra(config, engine.caches.inline(snapshot)))
     manifest = Manifest(
         config=_put(space, OCI_CONFIG, codec.encode(config)),
         layers=tuple(_descriptor(layer) for layer in layers),
@@ -66,6 +70,27 @@ def finish(
         snapshot=snapshot,
         prefetch=tuple(item for item in prefetch if item is not None),
     )
+
+
+def _extra(config: ImageConfig, cache: Mapping[str, object]) -> Mapping[str, object]:
+    """What a base image's own cache says is not true of the new image."""
+    kept = {key: value for key, value in config.extra.items() if key != INLINE_KEY}
+    return {**kept, **cache}
+
+
+def write_blob(space: Space, engine: Engine, layer_id: str) -> None:
+    """The blob of a layer that is not part of the image, for a cache."""
+    snapshot = Snapshot((layer_id,))
+    _need_blobs(space, engine, snapshot)
+    order = Order(engine.trace.uses, engine.snapshots, snapshot, Start(argv=()))
+    _write(engine, order, layer_id)
+
+
+def _need_blobs(space: Space, engine: Engine, snapshot: Snapshot) -> None:
+    """Files of a directory may belong to ids that only the namespace has."""
+    layers = [engine.snapshots.layer(layer_id) for layer_id in snapshot.layers]
+    if any(layer.directory and not layer.ordered for layer in layers):
+        space.enter()
 
 
 def _write(engine: Engine, order: Order, layer_id: str) -> PrefetchStats | None:

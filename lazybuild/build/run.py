@@ -2,12 +2,13 @@
 
 import json
 import time
+from functools import partial
 
 from lazybuild.build import inputs, translate
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
 from lazybuild.build.engine import Engine
-from lazybuild.build.finish import finish
+from lazybuild.build.finish import finish, write_blob
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
@@ -21,6 +22,7 @@ from lazybuild.events import Sink
 from lazybuild.oci import codec
 from lazybuild.request import BuildRequest, BuildResult
 from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.tree import EmptyTree, Tree
 
 
 def build(request: BuildRequest, sink: Sink) -> BuildResult:
@@ -45,7 +47,7 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
         isolation=request.isolation,
     ) as space:
         engine = Engine(space, request, given.directories, translate.writer_options(request))
-        _enter_early(space, given)
+        _enter_early(space, request, given)
         check_pushes(space, request)
         compiled = _compile(request, given, engine, events)
         snapshot = Snapshot()
@@ -55,8 +57,11 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
         with task(events, "exporting to image"):
             notes = translate.annotations(request.annotations)
             built = finish(space, engine, compiled, snapshot, notes)
-        tree = engine.snapshots.tree(built.snapshot)
-        with engine.sharing(request.profile_to):
+        tree = _files(request, engine, built.snapshot)
+        with (
+            engine.sharing(request.profile_to),
+            engine.caches.exporting(partial(write_blob, space, engine)),
+        ):
             names = deliver(space, request, built, tree, compiled.epoch)
         return BuildResult(
             digest=built.descriptor.digest,
@@ -68,10 +73,16 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
         )
 
 
-def _enter_early(space: Space, given: Inputs) -> None:
+def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:
+    """The files of the image when an output wants them: looking at a layer may have to fetch it."""
+    wanted = any(output.type in ("local", "tar") for output in request.outputs)
+    return engine.snapshots.tree(snapshot) if wanted else EmptyTree()
+
+
+def _enter_early(space: Space, request: BuildRequest, given: Inputs) -> None:
     """A store that has seen no step can't answer for one: no pass outside is worth its time."""
     commands = any(node.keyword == "run" for node in given.document.nodes)
-    if commands and not space.store.meta.has_records():
+    if commands and not request.cache_from and not space.store.meta.has_records():
         space.enter()
 
 

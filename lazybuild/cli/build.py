@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lazybuild.cli import config, dialect, failure, outputs, stopping, summary, views
+from lazybuild.cli import caching, config, dialect, failure, outputs, stopping, summary, views
 from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Secret, SshAgent
 
@@ -43,6 +43,17 @@ OPTIONS: list[config.Decorator] = [
     ),
     _flag("--push", text="Push to the registry: -o type=registry."),
     _flag("--load", text="Load into the running Docker: -o type=docker."),
+    _many(
+        "--cache-from",
+        metavar="type=registry,ref=NAME",
+        text="Take over what another machine cached: registry, local (src=DIR).",
+    ),
+    _many(
+        "--cache-to",
+        metavar="type=registry,ref=NAME,mode=max",
+        text="Give the cache to others: registry, local (dest=DIR), inline; mode min or max.",
+    ),
+    _flag("--cache-strict", text="Fail when a cache can't be read or written."),
     _flag("--no-cache", text="Run every step."),
     _many("--no-cache-filter", metavar="STAGE", text="Run every step of this stage."),
     click.option(
@@ -182,6 +193,9 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         labels=config.assignments(given["label"], "--label", from_environment=False),
         annotations=tuple(given["annotation"]),
         no_cache=ALL_STAGES if given["no_cache"] else tuple(given["no_cache_filter"]),
+        cache_from=caching.collect(tuple(given["cache_from"]), "--cache-from"),
+        cache_to=caching.collect(tuple(given["cache_to"]), "--cache-to"),
+        cache_strict=given["cache_strict"],
         pull=given["pull"] in ("always", "newer", "true"),
         network=given["network"],
         add_hosts=tuple(given["add_host"]),
