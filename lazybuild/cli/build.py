@@ -92,17 +92,6 @@ OPTIONS: list[config.Decorator] = [
         help="Put the files that the build saw used first in each layer.",
     ),
     _flag("--require-lazy", text="Fail when a base layer can't be read lazily."),
-    _one("--isolation", metavar="TIER", text="Force a tier (T1, T3); see doctor."),
-    click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
-    _one("--iidfile", metavar="FILE", text="Write the image ID there."),
-    _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
-    click.option(
-        "--progress",
-        type=click.Choice(views.MODES),
-        default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
-        help="How progress is shown (or $BUILDKIT_PROGRESS).",
-    ),
-    _flag("-q", "--quiet", text="Print the image ID only."),
     _flag("--background-fetch", text="Fetch the rest of lazy base layers while steps run."),
     _one(
         "--profile-from",
@@ -114,6 +103,17 @@ OPTIONS: list[config.Decorator] = [
         metavar="REPOSITORY|off",
         text="Where to push what this build read (default: beside the base, where allowed).",
     ),
+    _one("--isolation", metavar="TIER", text="Force a tier (T1, T3); see doctor."),
+    click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
+    _one("--iidfile", metavar="FILE", text="Write the image ID there."),
+    _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
+    click.option(
+        "--progress",
+        type=click.Choice(views.MODES),
+        default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
+        help="How progress is shown (or $BUILDKIT_PROGRESS).",
+    ),
+    _flag("-q", "--quiet", text="Print the image ID only."),
 ]
 
 
@@ -210,6 +210,9 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         rewrite_timestamp=given["rewrite_timestamp"],
         prefetch=given["prefetch"],
         require_lazy=given["require_lazy"],
+        background_fetch=given["background_fetch"],
+        profile_from=given["profile_from"],
+        profile_to=given["profile_to"],
         isolation=given["isolation"],
         jobs=given["jobs"],
         registries=registries,
@@ -224,9 +227,6 @@ def environment_epoch() -> int | None:
         raise UsageError(f"SOURCE_DATE_EPOCH={text!r}: not a number of seconds")
     return int(text)
 
-        background_fetch=given["background_fetch"],
-        profile_from=given["profile_from"],
-        profile_to=given["profile_to"],
 
 def read_files(names: tuple[str, ...]) -> dict[str, str]:
     """NAME=VALUE lines; blank lines and lines that begin with # are left out."""
