@@ -95,6 +95,9 @@ class BuildRequest:
     rewrite_timestamp: bool | None = None
     prefetch: bool = True
     require_lazy: bool = False
+    background_fetch: bool = False
+    profile_from: str = ""
+    profile_to: str = ""
     isolation: str = ""
     jobs: int = 0
     registries: RegistryConfig = field(default_factory=RegistryConfig)
@@ -112,11 +115,9 @@ class LayerStats:
     reason: str = ""
     size: int = 0
     bytes_fetched: int = 0
+    bytes_read: int = 0
 
 
-    background_fetch: bool = False
-    profile_from: str = ""
-    profile_to: str = ""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStats:
     name: str
@@ -132,7 +133,6 @@ class PrefetchStats:
     files: int
     bytes: int
     sources: tuple[str, ...]
-    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
