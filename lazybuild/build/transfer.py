@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lazybuild.build.library import Found, Library
 from lazybuild.build.space import Space
-from lazybuild.events import Noted
+from lazybuild.events import Transfer
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
@@ -30,7 +30,13 @@ def push(space: Space, found: Found, target: Reference) -> Pushed:
     top = manifests[-1]
     tags = (target.tag,) if target.tag else ()
     manifests[-1] = ManifestToPush(data=top.data, media_type=top.media_type, tags=tags)
-    return pushing.push(space.registry(), target.name, list(blobs.values()), manifests)
+    return pushing.push(
+        space.registry(),
+        target.name,
+        list(blobs.values()),
+        manifests,
+        progress=lambda blob, sent: space.sink(transferred(f"pushing {target}", blob, sent)),
+    )
 
 
 def pull(space: Space, found: Found, want: Platform | None, *, whole: bool) -> Image:
@@ -57,10 +63,21 @@ def fetch(space: Space, name: str, descriptor: Descriptor) -> None:
     with blobs.flight(descriptor.digest):
         if blobs.has(descriptor.digest):
             return
-        space.sink(Noted(message=f"fetching {descriptor.digest} {descriptor.size / 1e6:.1f} MB"))
         with blobs.ingest() as ingest:
-            space.registry().fetch_blob(name, descriptor, ingest.write)
+            for block in space.registry().blob(name, descriptor):
+                ingest.write(block)
+                space.sink(transferred(f"pulling {name}", descriptor, ingest.size))
             ingest.commit(descriptor.digest)
+
+
+def transferred(what: str, descriptor: Descriptor, count: int) -> Transfer:
+    return Transfer(
+        vertex=what,
+        id=descriptor.digest,
+        current=count,
+        total=descriptor.size,
+        done=count >= descriptor.size,
+    )
 
 
 def source(space: Space, descriptor: Descriptor) -> Source | None:

@@ -26,7 +26,7 @@ def command(name: str, dest: str, *, quiet: bool, root: str, **values: Any) -> N
     Layers that were never downloaded are mounted from their repository when it is at the same
     registry, and streamed from there when it is not. NAME may be an image that only a registry has.
     """
-    with open_space(root, config.registries(values)) as space:
+    with open_space(root, config.registries(values), verbose=not quiet) as space:
         found = Library(space).find(name)
         target = reference.parse(dest) if dest else found.reference
         pushed = transfer.push(space, found, target)
