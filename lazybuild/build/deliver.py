@@ -1,6 +1,7 @@
 """Hands the image to whoever asked for it: the store by name, and each output."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -116,6 +117,15 @@ def push_image(space: Space, built: Built, names: Sequence[Reference]) -> None:
             told = partial(_tell, space, title)
             blobs = blobs_of(space, built)
             push.push(space.registry(), name.name, blobs, [manifest], progress=told)
+            _remember(space, built, name.name)
+
+
+def _remember(space: Space, built: Built, repository: str) -> None:
+    """The layers can be had, and mounted into other repositories, from there from now on."""
+    for made in built.layers:
+        layer = space.store.meta.layer(made.id)
+        if layer is not None and repository not in layer.origins:
+            space.store.meta.put_layer(replace(layer, origins=(*layer.origins, repository)))
 
 
 def _tell(space: Space, title: str, descriptor: Descriptor, sent: int) -> None:

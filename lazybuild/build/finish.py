@@ -95,7 +95,8 @@ def _need_blobs(space: Space, engine: Engine, snapshot: Snapshot) -> None:
 
 def _write(engine: Engine, order: Order, layer_id: str) -> PrefetchStats | None:
     layer = engine.snapshots.layer(layer_id)
-    if layer.ordered:
+    plain = layer.descriptor is not None and layer.toc_digest is None
+    if layer.ordered or plain:
         return None
     names, sources = order.of(layer_id) if engine.options.prefetch else ([], ())
     descriptor = engine.snapshots.write_blob(layer_id, names, engine.options)

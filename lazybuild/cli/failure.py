@@ -22,7 +22,7 @@ def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
         out.write(tail_block(step))
     span = error.span if isinstance(error, DockerfileError | BuildError) else None
     if span is not None and isinstance(error, DockerfileError | BuildError):
-        out.write(excerpt(error.source, span))
+        out.write(excerpt(error.source, span) or f"{span.path}:{span.line}\n")
     out.writelines(f"{note}\n" for note in getattr(error, "__notes__", ()))
     out.write(f"ERROR: {error.message}\n")
     if error.hint:

@@ -90,24 +90,31 @@ class Images:
                 diff_id=diff_id,
                 toc_digest=descriptor.annotations.get(media.TOC_DIGEST),
                 ordered=True,
+                origins=(name,),
             )
+            self._store.meta.put_layer(known)
         if known.diff_id not in (None, diff_id):
             raise IntegrityError(f"{descriptor.digest}: two diff IDs, {known.diff_id}, {diff_id}")
-        if name not in known.origins:
-            known = replace(known, origins=(*known.origins, name))
-            self._store.meta.put_layer(known)
+        if known.origins and name not in known.origins:  # one made here may be in no registry
+            self._store.meta.put_layer(replace(known, origins=(*known.origins, name)))
         return known.id
 
     # --- manifests -------------------------------------------------------------------------------
 
     def _known(self, ref: Reference, want: Platform) -> Digest | None:
-        if self._pull:
-            return None
-        found = self._store.meta.memo_get(MEMO, f"{ref} {want}")
+        return self._tagged(ref, want) or self._remembered(ref, want)
+
+    def _tagged(self, ref: Reference, want: Platform) -> Digest | None:
+        """The image that has this name in the store."""
+        tagged = None if self._pull else self._store.meta.image(str(ref))
+        return self._select(ref, tagged, want, 0) if tagged else None
+
+    def _remembered(self, ref: Reference, want: Platform) -> Digest | None:
+        """What the registry said of the name the last time."""
+        found = None if self._pull else self._store.meta.memo_get(MEMO, f"{ref} {want}")
         if found and self._store.blobs.has(digests.parse(found)):
             return digests.parse(found)
-        tagged = self._store.meta.image(str(ref))
-        return self._select(ref, tagged, want, 0) if tagged else None
+        return None
 
     def _ask(self, ref: Reference, want: Platform) -> Digest:
         found = self._registry().document(ref)

@@ -220,3 +220,17 @@ COPY --from=two /two /two
 """
     }
     assert builder.build(files, "-t", "x").code == 0
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none", "zstd:chunked"])
+def test_every_compression_works_without_a_namespace(builder, compression):
+    files = {"Dockerfile": "FROM scratch\nCOPY a /\n", "a": "text" * 1000}
+    assert builder.build(files, "-t", "x", "--compression", compression).stats["tier"] == "T0"
+
+
+def test_a_name_of_the_store_wins_and_is_no_origin(builder):
+    builder.build({"Dockerfile": "FROM scratch\nCOPY a /\n", "a": "one"}, "-t", "own-base")
+    child = {"Dockerfile": "FROM own-base\nCOPY b /\n", "b": "two"}
+    out = builder.folder / "out"
+    builder.build(child, "-o", out)
+    assert sorted(path.name for path in out.iterdir() if path.stat().st_size > 1) == ["a", "b"]
