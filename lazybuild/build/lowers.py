@@ -31,6 +31,7 @@ class Lowers:
         self._require_lazy = require_lazy
         self._lock = threading.Lock()
         self._modes: dict[str, Mode] = {}
+        self._shown: dict[tuple[int, str], tuple[Path | None, str]] = {}
 
     def path(self, layer: Layer) -> Path:
         if not self._space.inside:
@@ -62,8 +63,12 @@ class Lowers:
         if layer.descriptor is None or not layer.toc_digest:
             return None, "not eStargz"
         blobs, digest = self._space.store.blobs, layer.descriptor.digest
-        blob = blobs.path(digest) if blobs.has(digest) else None
-        return lazy.add(layer.descriptor, layer.toc_digest, origins=layer.origins, blob=blob)
+        known = self._shown.get((lazy.pid, digest))
+        if known is None:
+            blob = blobs.path(digest) if blobs.has(digest) else None
+            known = lazy.add(layer.descriptor, layer.toc_digest, origins=layer.origins, blob=blob)
+            self._shown[lazy.pid, digest] = known
+        return known
 
     def _eagerly(self, layer: Layer, reason: str) -> Path:
         self._note(layer, "eager", reason)

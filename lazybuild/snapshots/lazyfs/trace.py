@@ -55,8 +55,8 @@ class OpenTrace:
         os.close(self._end_write)
         self._thread.join()
         self._take()
-        for fd in (self._inotify, self._end_read):
-            os.close(fd)
+        os.close(self._end_read)
+        _close_aside(self._inotify)
         return list(self._found())
 
     def __enter__(self) -> Self:
@@ -136,8 +136,13 @@ def _parse(events: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += length
 
 
+def _close_aside(fd: int) -> None:
+    """Closing watches waits for the kernel to forget them, some milliseconds: not in our way."""
+    threading.Thread(target=os.close, args=(fd,), name="close-trace", daemon=True).start()
+
+
 def _directories(layers: Sequence[DirectoryLayer]) -> list[bytes]:
-    """All directories of the layers, each once, parents first."""
+    """The directories of the layers that hold files, each once, parents first."""
     found = set[bytes]()
     for layer in layers:
         found.update(_below(os.fsencode(layer.folder)))
@@ -148,12 +153,14 @@ def _below(folder: bytes) -> Iterator[bytes]:
     waiting = [b""]
     while waiting:
         path = waiting.pop()
-        yield path
         try:
             with os.scandir(folder + b"/" + path) as entries:
-                names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+                found = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
         except PermissionError:
             continue  # a folder that only its owner may list; its files are not ours to know
+        if not all(is_directory for _, is_directory in found):
+            yield path
+        names = [name for name, is_directory in found if is_directory]
         waiting += [path + b"/" + name if path else name for name in names]
 
 
