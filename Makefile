@@ -1,4 +1,4 @@
-.PHONY: help demo test bench
+.PHONY: help demo test bench protos
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -11,3 +11,6 @@ test: ## Set everything up and run all checks and tests
 
 bench: ## Measure, and write a table and JSON to bench/results
 	@scripts/bench
+
+protos: ## Write the protobuf stubs anew from lazybuild/wire/proto
+	@$(or $(PYTHON),python3) scripts/protos

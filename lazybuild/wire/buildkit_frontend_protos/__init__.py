@@ -1,0 +1,1 @@
+"""Generated from `wire/proto` by `make protos`; not edited by hand."""
