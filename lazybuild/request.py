@@ -81,6 +81,7 @@ class BuildRequest:
     cache_from: tuple[CacheSpec, ...] = ()
     cache_to: tuple[CacheSpec, ...] = ()
     cache_strict: bool = False
+    explain: bool = False
     pull: bool = False
     network: str = ""
     add_hosts: tuple[str, ...] = ()

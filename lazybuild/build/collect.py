@@ -16,6 +16,7 @@ class Collector:
         self._lock = threading.Lock()
         self._started: dict[str, float] = {}
         self._steps: list[StepStats] = []
+        self.cached: dict[str, bool] = {}
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -23,6 +24,7 @@ class Collector:
                 self._started[event.vertex] = event.time
             elif isinstance(event, VertexDone) and not event.name.startswith(INTERNAL):
                 self._steps.append(self._step(event))
+                self.cached[event.vertex] = event.cached
         self._sink(event)
 
     def steps(self) -> tuple[StepStats, ...]:

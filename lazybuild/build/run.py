@@ -8,6 +8,7 @@ from lazybuild.build import inputs, translate
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
 from lazybuild.build.engine import Engine
+from lazybuild.build.explain import explain
 from lazybuild.build.finish import finish, write_blob
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
@@ -63,6 +64,8 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
             engine.caches.exporting(partial(write_blob, space, engine)),
         ):
             names = deliver(space, request, built, tree, compiled.epoch)
+        for solved in engine.caches.solved:
+            explain(solved, space.store, request, events.cached, events)
         return BuildResult(
             digest=built.descriptor.digest,
             config_digest=built.manifest.config.digest,

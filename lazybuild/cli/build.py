@@ -54,6 +54,7 @@ OPTIONS: list[config.Decorator] = [
         text="Give the cache to others: registry, local (dest=DIR), inline; mode min or max.",
     ),
     _flag("--cache-strict", text="Fail when a cache can't be read or written."),
+    _flag("--explain", text="Say of every step why it was cached, or what changed."),
     _flag("--no-cache", text="Run every step."),
     _many("--no-cache-filter", metavar="STAGE", text="Run every step of this stage."),
     click.option(
@@ -196,6 +197,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         cache_from=caching.collect(tuple(given["cache_from"]), "--cache-from"),
         cache_to=caching.collect(tuple(given["cache_to"]), "--cache-to"),
         cache_strict=given["cache_strict"],
+        explain=given["explain"],
         pull=given["pull"] in ("always", "newer", "true"),
         network=given["network"],
         add_hosts=tuple(given["add_host"]),

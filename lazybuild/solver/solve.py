@@ -59,6 +59,9 @@ class Solver(Generic[R]):
             cell = self._keys[vertex.digest]
         return cell.get(lambda: self._compute_key(vertex))
 
+    def plan(self, vertex: Vertex) -> KeyPlan:
+        return self._ops.plan(vertex)
+
     def known_key(self, vertex: Vertex) -> str | None:
         """The key if this solve has computed it; nothing is done for it."""
         with self._guard:

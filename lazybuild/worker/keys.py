@@ -57,10 +57,10 @@ def _digest(vertex: Vertex, op: ExecOp | FileOp | MergeOp | DiffOp | SourceOp) -
 def _exec(op: ExecOp) -> ExecOp:
     hosts = tuple((host, "") for host, _ in op.meta.extra_hosts)
     meta = replace(op.meta, proxy_env=None, extra_hosts=hosts, cgroup_parent="")
-    return replace(op, meta=meta, mounts=tuple(_shape(mount) for mount in op.mounts))
+    return replace(op, meta=meta, mounts=tuple(shape(mount) for mount in op.mounts))
 
 
-def _shape(mount: Mount) -> Mount:
+def shape(mount: Mount) -> Mount:
     if mount.type is MountType.CACHE:
         return replace(mount, id="", sharing=Sharing.SHARED)
     if mount.type is MountType.BIND and mount.dest != "/":
@@ -81,10 +81,10 @@ def _mounted(op: ExecOp, index: int) -> Selection | None:
 
 
 def _file(op: FileOp) -> FileOp:
-    return FileOp(actions=tuple(_relative(action) for action in op.actions))
+    return FileOp(actions=tuple(relative(action) for action in op.actions))
 
 
-def _relative(action: FileAction) -> FileAction:
+def relative(action: FileAction) -> FileAction:
     """A copied file counts by its content and base name, not by where it was."""
     copy = action.action
     if not isinstance(copy, CopyAction) or has_wildcard(copy.src):

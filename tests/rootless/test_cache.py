@@ -188,3 +188,45 @@ def forge(manifest, config):
 def test_what_a_cache_can_not_be_is_said(cold, text):
     run = cold.build({"Dockerfile": "FROM scratch\n"}, "--cache-to", text, expect=2)
     assert "--cache-to" in run.err
+
+
+# --- why -----------------------------------------------------------------------------------------
+
+
+def explained(run):
+    lines = [line for line in run.err.splitlines() if line.startswith("explain: ")]
+    return {line.split("] ")[0][9:] + "]": line.rpartition(": ")[2] for line in lines}
+
+
+def test_each_step_is_explained(registry, warm):
+    def files(copied="a", command="echo", value="1"):
+        return {
+            "Dockerfile": f"""\
+FROM {registry.host}/base:1
+COPY copied /copied
+ARG SECRET={value}
+RUN {command} one
+RUN echo two
+""",
+            "copied": copied,
+        }
+
+    context = warm.context(files())
+    first = explained(warm.build(context, "-t", "x", "--explain"))
+    assert first["[3/4]"] == "ran, it was never built here"
+    again = explained(warm.build(context, "-t", "x", "--explain"))
+    assert set(again.values()) == {"cached, nothing changed"}
+    (context / "copied").write_text("b")
+    run = explained(warm.build(context, "-t", "x", "--explain"))
+    assert run["[2/4]"] == "ran, content of /copied changed"
+    assert run["[3/4]"] == "ran, [2/4] changed"
+    (context / "copied").write_text("a")
+    run = explained(warm.build(context, "-t", "x", "--explain"))
+    assert set(run.values()) == {"cached, nothing changed", "cached, as in an earlier build"}
+    (context / "Dockerfile").write_text(files(command="printf")["Dockerfile"])
+    run = explained(warm.build(context, "-t", "x", "--explain"))
+    assert run["[3/4]"] == "ran, command changed"
+    secret = warm.build(context, "-t", "x", "--explain", "--build-arg", "SECRET=hunter2")
+    assert explained(secret)["[3/4]"] == "ran, variable SECRET changed"
+    forced = explained(warm.build(context, "-t", "x", "--explain", "--no-cache"))
+    assert forced["[4/4]"] == "ran, the cache is not to be used"
