@@ -64,6 +64,7 @@ class BuildRequest:
     `dockerfile` "-" reads it from `stdin`; `context` may be a directory, "-" or a URL. `no_cache`
     holds stage names, `ALL_STAGES` means every one. `epoch` is in seconds. Access profiles come
     from and go to a repository, the base image's unless another is named; "off" is none.
+    `provenance` is min or max.
     """
 
     root: Path
@@ -82,6 +83,8 @@ class BuildRequest:
     cache_to: tuple[CacheSpec, ...] = ()
     cache_strict: bool = False
     explain: bool = False
+    sbom: bool = False
+    provenance: str = ""
     pull: bool = False
     network: str = ""
     add_hosts: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from lazybuild.build.attest import Attested
 from lazybuild.build.collect import task
 from lazybuild.build.finish import Built
 from lazybuild.build.space import Space
@@ -14,7 +15,7 @@ from lazybuild.exporters import docker, load, local, oci, rootfs
 from lazybuild.exporters.base import ExportedImage, ImageBlob
 from lazybuild.exporters.destination import destination
 from lazybuild.oci import codec, reference
-from lazybuild.oci.descriptor import Descriptor
+from lazybuild.oci.descriptor import OCI_INDEX, OCI_MANIFEST, Descriptor
 from lazybuild.oci.reference import Reference
 from lazybuild.registry import push
 from lazybuild.registry.push import Blob, ManifestToPush
@@ -43,26 +44,42 @@ def check_pushes(space: Space, request: BuildRequest) -> None:
 
 
 def deliver(
-    space: Space, request: BuildRequest, built: Built, tree: Tree, epoch: int | None
+    space: Space,
+    request: BuildRequest,
+    built: Built,
+    tree: Tree,
+    epoch: int | None,
+    *,
+    stated: Attested | None = None,
 ) -> tuple[str, ...]:
     """Do every output; the names that the image has now. `tree` is the files of the image."""
     names = [reference.parse(tag) for tag in request.tags]
     for name in names:
-        space.store.tag(str(name), built.descriptor)
+        space.store.tag(str(name), stated.descriptor if stated else built.descriptor)
     for output in request.outputs:
         if output.type in ("local", "tar"):
             _files(space, tree, output, epoch)
         else:
-            _image(space, built, output, names)
+            _image(space, built, output, names, stated)
     return tuple(name.familiar for name in names)
 
 
-def _image(space: Space, built: Built, output: Output, names: Sequence[Reference]) -> None:
+def _image(
+    space: Space,
+    built: Built,
+    output: Output,
+    names: Sequence[Reference],
+    stated: Attested | None,
+) -> None:
     if output.type == "registry":
-        push_image(space, built, push_names(output, names))
+        by_digest = output.options.get("push-by-digest") == "true"
+        targets = [replace(n, tag="") if by_digest else n for n in push_names(output, names)]
+        push_image(space, built, targets, stated)
     elif output.type != "image":
         with task(space.sink, f"exporting to {output.type} {output.dest}".rstrip()):
-            _archive(exported(space, built, names), output)
+            _archive(
+                exported(space, built, names, stated if output.type == "oci" else None), output
+            )
 
 
 def _archive(image: ExportedImage, output: Output) -> None:
@@ -91,7 +108,9 @@ def _files(space: Space, tree: Tree, output: Output, epoch: int | None) -> None:
         space.sink(Warned(message=message, detail=skipped[:10]))
 
 
-def exported(space: Space, built: Built, names: Sequence[Reference]) -> ExportedImage:
+def exported(
+    space: Space, built: Built, names: Sequence[Reference], stated: Attested | None = None
+) -> ExportedImage:
     pairs = zip(built.layers, built.manifest.layers, strict=True)
     return ExportedImage(
         manifest=codec.encode(built.manifest),
@@ -102,22 +121,45 @@ def exported(space: Space, built: Built, names: Sequence[Reference]) -> Exported
             for layer, descriptor in pairs
         ),
         names=tuple(names),
+        index=stated.index if stated else b"",
+        attached=stated.blobs() if stated else {},
     )
 
 
-def push_image(space: Space, built: Built, names: Sequence[Reference]) -> None:
+def push_image(
+    space: Space, built: Built, names: Sequence[Reference], stated: Attested | None = None
+) -> None:
     for name in names:
         title = f"pushing {name.familiar}"
         with task(space.sink, title):
-            manifest = ManifestToPush(
-                data=codec.encode(built.manifest),
-                media_type=built.descriptor.media_type,
-                tags=(name.tag,) if name.tag else (),
-            )
+            tags = (name.tag,) if name.tag else ()
             told = partial(_tell, space, title)
-            blobs = blobs_of(space, built)
-            push.push(space.registry(), name.name, blobs, [manifest], progress=told)
+            blobs, manifests = [*blobs_of(space, built)], manifests_of(built, stated, tags)
+            if stated is not None:
+                blobs += [
+                    Blob(descriptor=d, source=push.from_bytes(data))
+                    for d, data in stated.attestation.blobs
+                ]
+            push.push(space.registry(), name.name, blobs, manifests, progress=told)
             _remember(space, built, name.name)
+
+
+def manifests_of(
+    built: Built, stated: Attested | None, tags: tuple[str, ...]
+) -> list[ManifestToPush]:
+    """Children first; the tag is on the last."""
+    image = ManifestToPush(
+        data=codec.encode(built.manifest),
+        media_type=built.descriptor.media_type,
+        tags=() if stated else tags,
+    )
+    if stated is None:
+        return [image]
+    return [
+        image,
+        ManifestToPush(data=stated.attestation.manifest, media_type=OCI_MANIFEST),
+        ManifestToPush(data=stated.index, media_type=OCI_INDEX, tags=tags),
+    ]
 
 
 def _remember(space: Space, built: Built, repository: str) -> None:

@@ -5,6 +5,7 @@ import time
 from functools import partial
 
 from lazybuild.build import inputs, translate
+from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
 from lazybuild.build.engine import Engine
@@ -63,13 +64,14 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
             engine.sharing(request.profile_to),
             engine.caches.exporting(partial(write_blob, space, engine)),
         ):
-            names = deliver(space, request, built, tree, compiled.epoch)
+            stated = attest(space, request, compiled, built, tree)
+            names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
         for solved in engine.caches.solved:
             explain(solved, space.store, request, events.cached, events)
         return BuildResult(
-            digest=built.descriptor.digest,
+            digest=(stated or built).descriptor.digest,
             config_digest=built.manifest.config.digest,
-            descriptor=json.loads(codec.encode(built.descriptor)),
+            descriptor=json.loads(codec.encode((stated or built).descriptor)),
             names=names,
             stats=statistics(space, engine, built, events, started),
             platform=str(compiled.platform),
@@ -79,7 +81,7 @@ def _build(request: BuildRequest, given: Inputs, events: Collector, started: flo
 def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:
     """The files of the image when an output wants them: looking at a layer may have to fetch it."""
     wanted = any(output.type in ("local", "tar") for output in request.outputs)
-    return engine.snapshots.tree(snapshot) if wanted else EmptyTree()
+    return engine.snapshots.tree(snapshot) if wanted or request.sbom else EmptyTree()
 
 
 def _enter_early(space: Space, request: BuildRequest, given: Inputs) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from lazybuild.cli import caching, config, dialect, failure, outputs, stopping, summary, views
+from lazybuild.cli import (
+    attestations,
+    caching,
+    config,
+    dialect,
+    failure,
+    outputs,
+    stopping,
+    summary,
+    views,
+)
 from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Secret, SshAgent
 
@@ -92,6 +102,13 @@ OPTIONS: list[config.Decorator] = [
         default=True,
         help="Put the files that the build saw used first in each layer.",
     ),
+    _many("--sbom", metavar="[true|false]", text="State which packages are in the image (SPDX)."),
+    _many(
+        "--provenance",
+        metavar="[true|false|mode=min|max]",
+        text="State where the image comes from (SLSA).",
+    ),
+    _many("--attest", metavar="type=sbom|provenance", text="The same, as buildx has it."),
     _flag("--require-lazy", text="Fail when a base layer can't be read lazily."),
     _flag("--background-fetch", text="Fetch the rest of lazy base layers while steps run."),
     _one(
@@ -198,6 +215,8 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         cache_to=caching.collect(tuple(given["cache_to"]), "--cache-to"),
         cache_strict=given["cache_strict"],
         explain=given["explain"],
+        sbom=attestations.sbom(given),
+        provenance=attestations.provenance(given),
         pull=given["pull"] in ("always", "newer", "true"),
         network=given["network"],
         add_hosts=tuple(given["add_host"]),

@@ -30,9 +30,8 @@ IGNORED_VALUES = (
     "--resource",
 )
 # Results would lack what was asked for.
-OFF_ONLY = ("--provenance", "--sbom")
 REFUSED_FLAGS = ("--squash",)
-REFUSED_VALUES = ("--attest", "--policy", "--security-opt", "--device")
+REFUSED_VALUES = ("--policy", "--security-opt", "--device")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -72,7 +71,7 @@ def options() -> list[Decorator]:
     short = {"--cpu-shares": "-c", "--memory": "-m"}
     values = [
         _option(name, short.get(name, ""), multiple=True)
-        for name in (*IGNORED_VALUES, *OFF_ONLY, *REFUSED_VALUES)
+        for name in (*IGNORED_VALUES, *REFUSED_VALUES)
     ]
     return [*flags, *values]
 
@@ -84,9 +83,6 @@ def _option(*names: str, **how: Any) -> Decorator:  # noqa: ANN401 - click's own
 def settle(values: dict[str, Any], warn: Callable[[str], None]) -> None:
     """Take these options out of a command's values: warn of some, refuse others."""
     ignored = [name for name in (*IGNORED_FLAGS, *IGNORED_VALUES) if values.pop(_key(name))]
-    for name in OFF_ONLY:
-        if any(value.lower() not in FALSE for value in values.pop(_key(name))):
-            raise UsageError(f"{name} is not supported yet", hint=f"leave it out, or {name}=false")
     for name in (*REFUSED_FLAGS, *REFUSED_VALUES):
         if values.pop(_key(name)):
             raise UsageError(f"{name} is not supported", hint="leave it out")

@@ -3,12 +3,13 @@
 Values and one engine; knows no destination.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from lazybuild.oci import codec, digest
-from lazybuild.oci.descriptor import Descriptor
+from lazybuild.oci.descriptor import OCI_INDEX, Descriptor
+from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import Manifest
 from lazybuild.oci.reference import Reference
 
@@ -23,13 +24,25 @@ class ImageBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedImage:
-    """One image for one platform. `layers` are in the manifest's order, bottom first."""
+    """One image for one platform. `layers` are in the manifest's order, bottom first.
+
+    With statements about it, `index` lists the image and them; `attached` are their blobs.
+    """
 
     manifest: bytes
     media_type: str
     config: bytes
     layers: tuple[ImageBlob, ...]
     names: tuple[Reference, ...] = ()
+    index: bytes = b""
+    attached: Mapping[Digest, bytes] = field(default_factory=dict)
+
+    @property
+    def top(self) -> Descriptor:
+        """What a name stands for: the index, where there is one."""
+        if not self.index:
+            return self.descriptor
+        return Descriptor(media_type=OCI_INDEX, digest=digest.of(self.index), size=len(self.index))
 
     @property
     def descriptor(self) -> Descriptor:

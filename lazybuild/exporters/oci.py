@@ -41,10 +41,13 @@ def blobs(image: ExportedImage) -> dict[Digest, bytes | ImageBlob]:
     found: dict[Digest, bytes | ImageBlob] = {
         layer.descriptor.digest: layer for layer in image.layers
     }
-    return found | {
+    found |= {
         image.descriptor.digest: image.manifest,
         image.document().config.digest: image.config,
     }
+    if image.index:
+        found |= {image.top.digest: image.index, **image.attached}
+    return found
 
 
 def blob_name(digest: Digest) -> str:
@@ -106,8 +109,8 @@ def _key(entry: Descriptor) -> tuple[str, str]:
 def _entries(image: ExportedImage) -> tuple[Descriptor, ...]:
     return tuple(
         replace(
-            image.descriptor,
+            image.top,
             annotations={IMAGE_NAME: str(name)} | ({REF_NAME: name.tag} if name.tag else {}),
         )
         for name in image.names
-    ) or (image.descriptor,)
+    ) or (image.top,)
