@@ -14,6 +14,7 @@ VERBS = {
     "mount": "Show the files of an image in a directory.",
     "push": "Push an image to its registry.",
     "pull": "Pull an image into the store.",
+    "manifest": "Make one image for several platforms out of one for each.",
     "tag": "Give an image another name.",
     "rmi": "Remove an image's name from the store.",
     "login": "Log in to a registry.",
