@@ -1,4 +1,4 @@
-.PHONY: help demo test bench protos
+.PHONY: help demo test bench protos frontend-image
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -14,3 +14,6 @@ bench: ## Measure, and write a table and JSON to bench/results
 
 protos: ## Write the protobuf stubs anew from lazybuild/wire/proto
 	@$(or $(PYTHON),python3) scripts/protos
+
+frontend-image: ## Build the image for `# syntax=`; NAME=where it is kept, FLAGS=--push
+	@scripts/frontend-image $(or $(NAME),localhost:5000/lazybuild-frontend) $(FLAGS)
