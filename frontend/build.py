@@ -81,7 +81,7 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     try:
         made = _compile(sources, given, options, resolver)
         _warn(gateway, sources, given, made)
-    except DockerfileError as error:
+    except (BuildError, DockerfileError) as error:
         error.source = error.source or sources.document.source
         raise
     return _solve(gateway, options, loader, sources, made)

@@ -20,7 +20,7 @@ from lazybuild.dockerfile.plan import Plan, plan_step, reachable
 from lazybuild.dockerfile.platforms import of_config
 from lazybuild.dockerfile.setting import Setting
 from lazybuild.dockerfile.stages import SCRATCH
-from lazybuild.errors import DockerfileError, LazybuildError, Span, UsageError
+from lazybuild.errors import BuildError, DockerfileError, LazybuildError, Span, UsageError
 from lazybuild.llb.graph import Edge, VertexOptions
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import digest as digests
@@ -65,6 +65,8 @@ class Bases:
         except LazybuildError as error:
             near = hint(draft.base_name, self.plan.by_name)
             error.hint = error.hint or near
+            if isinstance(error, BuildError):
+                error.span = error.span or draft.span
             error.add_note(f"{draft.span.path}:{draft.span.line}: {_text(draft)}")
             raise
         draft.ready = draft.ready or draft.stage is None

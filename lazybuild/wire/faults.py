@@ -45,19 +45,30 @@ class Place:
 def status(
     message: str, *, code: int = UNKNOWN, details: Mapping[str, Json] | None = None
 ) -> Status:
-    packed = [
-        Packed(type_url=f"{PREFIX}{kind}{SUFFIX}", value=json.dumps(value).encode())
-        for kind, value in (details or {}).items()
-    ]
+    packed = _packed(details or {})
     return Status(code=code, message=_clean(message), details=packed)
 
 
+def _packed(details: Mapping[str, Json]) -> list[Packed]:
+    return [
+        Packed(type_url=f"{PREFIX}{kind}{SUFFIX}", value=json.dumps(value).encode())
+        for kind, value in details.items()
+    ]
+
+
 def status_of(error: LazybuildError, place: Place | None = None) -> Status:
-    """An error of ours, with an excerpt of the file where there is one."""
+    """An error of ours, with an excerpt of the file where there is one; BuildKit's as it came."""
+    details: dict[str, Json] = {"errdefs.Source": _source(place)} if place else {}
     if isinstance(error, RemoteError):
-        return error.status
-    text = f"{error.message}\n{error.hint}" if error.hint else error.message
-    return status(text, details={"errdefs.Source": _source(place)} if place else None)
+        whole = Status()
+        whole.CopyFrom(error.status)
+        if place is not None and place_of(whole) is None:
+            whole.details.extend(_packed(details))
+        return whole
+    said = error.message
+    if error.hint and error.hint not in said:
+        said += f"\n{error.hint}"
+    return status(said, details=details)
 
 
 def _source(place: Place) -> Json:
