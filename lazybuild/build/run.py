@@ -27,55 +27,68 @@ from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
 
 
-def build(request: BuildRequest, sink: Sink) -> BuildResult:
-    """Build what is asked for and deliver it. Raises LazybuildError."""
+def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> BuildResult:
+    """Build what is asked for and deliver it. Raises LazybuildError.
+
+    Several builds may share a `space`, one after the other: its store, registry and namespaces.
+    """
     started = time.monotonic()
     events = Collector(sink)
     with task(events, "[internal] load build definition"):
         given = inputs.read(request)
     try:
-        return _build(request, given, events, started)
+        if space is not None:
+            space.sink = events
+            return _build(space, request, given, events, started)
+        with open_space(request, events) as own:
+            return _build(own, request, given, events, started)
     except (BuildError, DockerfileError) as error:
         error.source = error.source or given.document.source
         raise
 
 
-def _build(request: BuildRequest, given: Inputs, events: Collector, started: float) -> BuildResult:
-    with Space(
+def open_space(request: BuildRequest, sink: Sink) -> Space:
+    """The surroundings that a request asks for; to be used as a context manager."""
+    return Space(
         root=request.root,
         config=request.registries,
-        sink=events,
+        sink=sink,
         stop=request.stop,
         isolation=request.isolation,
-    ) as space:
-        engine = Engine(space, request, given.directories, translate.writer_options(request))
-        _enter_early(space, request, given)
-        check_pushes(space, request)
-        compiled = _compile(request, given, engine, events)
-        snapshot = Snapshot()
-        if compiled.head is not None:
-            start = translate.start_of(compiled.config.config)
-            snapshot = engine.solve(compiled.head.vertex, start)
-        with task(events, "exporting to image"):
-            notes = translate.annotations(request.annotations)
-            built = finish(space, engine, compiled, snapshot, notes)
-        tree = _files(request, engine, built.snapshot)
-        with (
-            engine.sharing(request.profile_to),
-            engine.caches.exporting(partial(write_blob, space, engine)),
-        ):
-            stated = attest(space, request, compiled, built, tree)
-            names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
-        for solved in engine.caches.solved:
-            explain(solved, space.store, request, events.cached, events)
-        return BuildResult(
-            digest=(stated or built).descriptor.digest,
-            config_digest=built.manifest.config.digest,
-            descriptor=json.loads(codec.encode((stated or built).descriptor)),
-            names=names,
-            stats=statistics(space, engine, built, events, started),
-            platform=str(compiled.platform),
-        )
+    )
+
+
+def _build(
+    space: Space, request: BuildRequest, given: Inputs, events: Collector, started: float
+) -> BuildResult:
+    engine = Engine(space, request, given.directories, translate.writer_options(request))
+    _enter_early(space, request, given)
+    check_pushes(space, request)
+    compiled = _compile(request, given, engine, events)
+    snapshot = Snapshot()
+    if compiled.head is not None:
+        start = translate.start_of(compiled.config.config)
+        snapshot = engine.solve(compiled.head.vertex, start)
+    with task(events, "exporting to image"):
+        notes = translate.annotations(request.annotations)
+        built = finish(space, engine, compiled, snapshot, notes)
+    tree = _files(request, engine, built.snapshot)
+    with (
+        engine.sharing(request.profile_to),
+        engine.caches.exporting(partial(write_blob, space, engine)),
+    ):
+        stated = attest(space, request, compiled, built, tree)
+        names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
+    for solved in engine.caches.solved:
+        explain(solved, space.store, request, events.cached, events)
+    return BuildResult(
+        digest=(stated or built).descriptor.digest,
+        config_digest=built.manifest.config.digest,
+        descriptor=json.loads(codec.encode((stated or built).descriptor)),
+        names=names,
+        stats=statistics(space, engine, built, events, started),
+        platform=str(compiled.platform),
+    )
 
 
 def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:

@@ -14,6 +14,7 @@ VERBS = {
     "mount": "Show the files of an image in a directory.",
     "push": "Push an image to its registry.",
     "pull": "Pull an image into the store.",
+    "bake": "Build what a compose or bake file asks for.",
     "manifest": "Make one image for several platforms out of one for each.",
     "tag": "Give an image another name.",
     "rmi": "Remove an image's name from the store.",

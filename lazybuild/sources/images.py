@@ -102,7 +102,14 @@ class Images:
     # --- manifests -------------------------------------------------------------------------------
 
     def _known(self, ref: Reference, want: Platform) -> Digest | None:
-        return self._tagged(ref, want) or self._remembered(ref, want)
+        return self._pinned(ref, want) or self._tagged(ref, want) or self._remembered(ref, want)
+
+    def _pinned(self, ref: Reference, want: Platform) -> Digest | None:
+        """What a digest names never changes, so no registry need be asked for what is here."""
+        if ref.digest is None or not self._store.blobs.has(ref.digest):
+            return None
+        data = self._document(ref.name, ref.digest)
+        return self._select(ref, codec.describe(codec.parse_document(data), data), want, 0)
 
     def _tagged(self, ref: Reference, want: Platform) -> Digest | None:
         """The image that has this name in the store."""
