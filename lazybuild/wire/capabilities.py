@@ -5,6 +5,7 @@ know, so only what an op really uses is named.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from lazybuild.errors import LazybuildError
 from lazybuild.llb.graph import Vertex
@@ -55,7 +56,8 @@ _SCHEMES = {
     "http": "source.http",
     "https": "source.http",
 }
-_OPTIONAL = frozenset({"source.git.httpauth", "source.git.fullurl", "source.local.unique"})
+STUBS = "exec.meta.removemountstubs.recursive"
+_OPTIONAL = frozenset({"source.git.httpauth", "source.git.fullurl", "source.local.unique", STUBS})
 """Used when they are there; without them the same thing happens in an older way."""
 
 _MOUNTS = {
@@ -89,6 +91,13 @@ def check(needed: Iterable[str], offered: Mapping[str, bool]) -> None:
 
 def optional(name: str) -> bool:
     return name in _OPTIONAL
+
+
+def adapted(step: ExecOp, offered: Mapping[str, bool]) -> ExecOp:
+    """A step without what an older daemon would not see, and so name differently."""
+    if not offered or offered.get(STUBS, False):
+        return step
+    return replace(step, meta=replace(step.meta, remove_mount_stubs_recursive=False))
 
 
 def _of_options(vertex: Vertex) -> Iterator[str]:
@@ -131,7 +140,7 @@ def _of_exec(step: ExecOp) -> Iterator[str]:
         "exec.meta.security": step.security is not SecurityMode.SANDBOX,
         "exec.meta.ulimit": bool(meta.ulimits),
         "exec.meta.cgroup.parent": bool(meta.cgroup_parent),
-        "exec.meta.removemountstubs.recursive": meta.remove_mount_stubs_recursive,
+        STUBS: meta.remove_mount_stubs_recursive,
         "exec.meta.cdi": bool(step.cdi_devices),
         "exec.secretenv": bool(step.secret_env),
         "exec.validexitcode": bool(meta.valid_exit_codes),

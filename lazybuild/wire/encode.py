@@ -160,7 +160,8 @@ class _Writer:
             case SourceOp() as source:
                 op.source.CopyFrom(self._source(source))
             case ExecOp() as step:
-                op.exec.CopyFrom(exec_message(step))
+                known = capabilities.adapted(step, self._style.offered)
+                op.exec.CopyFrom(exec_message(known))
             case FileOp() as files:
                 op.file.CopyFrom(file_message(files))
             case MergeOp():
