@@ -134,6 +134,8 @@ class Server:
                 if error.errno in _GONE:
                     return
                 raise
+            if not length:
+                return
             self._handle(bytes(memoryview(buffer)[:length]))
 
     def _handle(self, request: bytes) -> None:
