@@ -82,6 +82,8 @@ class BuildRequest:
     cache_from: tuple[CacheSpec, ...] = ()
     cache_to: tuple[CacheSpec, ...] = ()
     cache_strict: bool = False
+    cache_mounts_from: tuple[CacheSpec, ...] = ()
+    cache_mounts_to: tuple[CacheSpec, ...] = ()
     explain: bool = False
     sbom: bool = False
     provenance: str = ""

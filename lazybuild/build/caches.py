@@ -70,7 +70,7 @@ class Caches:
     def records(self, head: Vertex) -> ImportedRecords:
         """The solver's cache for a graph."""
         if self._imports is None:
-            places = [self._place(spec) for spec in self._request.cache_from]
+            places = [place_of(self._space, spec) for spec in self._request.cache_from]
             strict = self._request.cache_strict
             self._imports = imports.read_all(places, self._space.sink, strict=strict)
         if self._imports or self._request.cache_to:
@@ -128,7 +128,7 @@ class Caches:
         return [spec for spec in self._request.cache_to if spec.type != "inline"]
 
     def _guarded(self, spec: CacheSpec, write_blob: WriteBlob) -> None:
-        place = self._place(spec)
+        place = place_of(self._space, spec)
         strict = self._request.cache_strict or spec.strict
         with task(self._space.sink, f"exporting cache to {place.title}"):
             try:
@@ -158,9 +158,9 @@ class Caches:
             raise BuildError(f"layer {layer_id} is no longer in the store")
         return found
 
-    def _place(self, spec: CacheSpec) -> Place:
-        space = self._space
-        if spec.type == "local":
-            folder = Path(spec.place)
-            return DirectoryPlace(folder, spec.tag, space.store, space.blob_stream, spec.digest)
-        return RegistryPlace(space.registry, reference.parse(spec.place), space.store)
+
+def place_of(space: Space, spec: CacheSpec) -> Place:
+    if spec.type == "local":
+        folder = Path(spec.place)
+        return DirectoryPlace(folder, spec.tag, space.store, space.blob_stream, spec.digest)
+    return RegistryPlace(space.registry, reference.parse(spec.place), space.store)

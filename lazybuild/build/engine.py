@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
+from lazybuild.build.cache_mounts import CacheMounts
 from lazybuild.build.caches import Caches, Solved
 from lazybuild.build.lowers import Lowers
 from lazybuild.build.sharing import Sharing
@@ -68,6 +69,7 @@ class Engine:
             ordered=request.epoch is not None,
         )
         self.caches = Caches(space, request, self.images)
+        self.cache_mounts = CacheMounts(space, request)
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images),
@@ -124,4 +126,5 @@ class Engine:
             epoch=request.epoch,
             secrets={secret.id: secret for secret in request.secrets},
             agents={agent.id: agent for agent in request.ssh},
+            restore=self.cache_mounts.restore,
         )

@@ -79,6 +79,7 @@ def _build(
     ):
         stated = attest(space, request, compiled, built, tree)
         names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
+    engine.cache_mounts.export([solved.head for solved in engine.caches.solved], engine.options)
     for solved in engine.caches.solved:
         explain(solved, space.store, request, events.cached, events)
     return BuildResult(

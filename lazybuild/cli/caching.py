@@ -30,6 +30,14 @@ def collect(texts: tuple[str, ...], flag: str) -> tuple[CacheSpec, ...]:
     return tuple(parse(text, flag) for text in texts)
 
 
+def mounts(texts: tuple[str, ...], flag: str) -> tuple[CacheSpec, ...]:
+    """The same for cache mounts, which no image can hold."""
+    found = collect(texts, flag)
+    if any(spec.type == "inline" for spec in found):
+        raise UsageError(f"{flag}: type is registry or local")
+    return found
+
+
 def parse(text: str, flag: str) -> CacheSpec:
     """`type=registry,ref=NAME,mode=max`, `type=local,dest=DIR`, `type=inline`; a bare NAME is a
     registry's.
@@ -60,7 +68,7 @@ def _bare(text: str) -> dict[str, str]:
 
 
 def _place(flag: str) -> str:
-    return "dest" if flag == "--cache-to" else "src"
+    return "dest" if flag.endswith("-to") else "src"
 
 
 def _check(kind: str, options: dict[str, str], text: str, flag: str) -> None:

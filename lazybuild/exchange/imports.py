@@ -14,7 +14,7 @@ from lazybuild.estargz.reader import open_toc
 from lazybuild.events import Noted, Sink, Warned
 from lazybuild.exchange.document import CachedLayer, CacheDocument
 from lazybuild.exchange.parallel import all_of
-from lazybuild.exchange.places import Place
+from lazybuild.exchange.places import Place, understood
 from lazybuild.llb.graph import Vertex
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import TOC_DIGEST
@@ -42,7 +42,7 @@ def read_all(places: Sequence[Place], sink: Sink, *, strict: bool) -> list[Impor
 
 def _read(place: Place, sink: Sink, *, strict: bool) -> Imported | None:
     try:
-        imported = Imported(place, place.read())
+        imported = Imported(place, understood(*place.open()))
     except LazybuildError as error:
         if strict:
             raise

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from lazybuild.errors import IntegrityError, UsageError
+from lazybuild.errors import IntegrityError
 from lazybuild.exchange import document
 from lazybuild.exchange.document import CacheDocument
 from lazybuild.exchange.layout import Layout
@@ -38,7 +38,9 @@ class Place(Protocol):
         """The repositories that have the cache's own layers; none when they have to be fetched."""
         ...
 
-    def read(self) -> CacheDocument: ...
+    def open(self) -> tuple[Manifest, bytes]:
+        """The manifest and its config, verified."""
+        ...
 
     def fetch(self, descriptor: Descriptor) -> None:
         """A layer of the cache into the store, verified."""
@@ -63,12 +65,11 @@ class RegistryPlace:
     def origins(self) -> tuple[str, ...]:
         return (self._ref.name,)
 
-    def read(self) -> CacheDocument:
+    def open(self) -> tuple[Manifest, bytes]:
         manifest = self._manifest()
-        limit = document.MAX_BYTES
-        if manifest.config.size > limit:
+        if manifest.config.size > document.MAX_BYTES:
             raise IntegrityError(f"{self.title}: a config of {manifest.config.size} bytes")
-        return understood(manifest, self._blob(manifest.config))
+        return manifest, self._blob(manifest.config)
 
     def fetch(self, descriptor: Descriptor) -> None:
         with self._store.blobs.flight(descriptor.digest):
@@ -126,9 +127,9 @@ class DirectoryPlace:
     def origins(self) -> tuple[str, ...]:
         return ()
 
-    def read(self) -> CacheDocument:
+    def open(self) -> tuple[Manifest, bytes]:
         manifest = codec.parse_manifest(self._layout.manifest(self._tag, self._digest))
-        return understood(manifest, self._layout.read(manifest.config.digest, document.MAX_BYTES))
+        return manifest, self._layout.read(manifest.config.digest, document.MAX_BYTES)
 
     def fetch(self, descriptor: Descriptor) -> None:
         with self._store.blobs.ingest() as ingest:
@@ -159,11 +160,3 @@ def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> Manifest:
         config=Descriptor(media_type=document.CONFIG, digest=of(config), size=len(config)),
         layers=tuple(layers),
     )
-
-
-def tag_of(options: dict[str, str]) -> str:
-    """The tag and the digest are names in an index, so anything else is refused."""
-    tag = options.get("tag", "") or "latest"
-    if not tag.isprintable() or len(tag) > 128:  # noqa: PLR2004 - the longest tag
-        raise UsageError(f"cache tag {tag!r}: not a tag")
-    return tag

@@ -20,6 +20,7 @@ from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.tree import Tree, entry_of, resolve, walk
 from lazybuild.snapshots.unpack import unpack
 from lazybuild.solver.once import StoppedError
+from lazybuild.store import Store
 from lazybuild.worker.services import Result, Services
 
 WAIT = 0.1
@@ -29,18 +30,23 @@ def mount(
     services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result]
 ) -> BindMount:
     """The directory of the cache, held as `mount.sharing` says until the stack ends."""
-    home = services.store.root / "cache-mounts"
-    home.mkdir(mode=0o700, exist_ok=True)
-    name = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
-    place = _take(services, stack, home, name, mount.sharing)
-    _fill(services, place, mount, inputs)
-    return BindMount(source=place, dest=mount.dest, readonly=mount.readonly)
+    first = place(services.store, mount.id)
+    first.parent.mkdir(mode=0o700, exist_ok=True)
+    taken = _take(services, stack, first, mount.sharing)
+    _fill(services, taken, mount, inputs)
+    return BindMount(source=taken, dest=mount.dest, readonly=mount.readonly)
 
 
-def _take(services: Services, stack: ExitStack, home: Path, name: str, sharing: Sharing) -> Path:
+def place(store: Store, name: str) -> Path:
+    """Where the cache with this id is; a second one of the same id has a number behind that."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return store.root / "cache-mounts" / digest
+
+
+def _take(services: Services, stack: ExitStack, first: Path, sharing: Sharing) -> Path:
     number = 0
     while True:
-        place = home / (f"{name}.{number}" if number else name)
+        place = first.with_name(f"{first.name}.{number}") if number else first
         mode = fcntl.LOCK_SH if sharing is Sharing.SHARED else fcntl.LOCK_EX
         if _lock(stack, place, mode):
             return place
@@ -69,7 +75,9 @@ def _fill(services: Services, place: Path, mount: Mount, inputs: Sequence[Result
         return
     draft = place.with_name(f".{place.name}.{os.getpid()}.{time.monotonic_ns()}")
     draft.mkdir(mode=0o755)
-    if mount.input >= 0:
+    if services.restore(mount.id, draft):
+        pass  # what another machine had in it
+    elif mount.input >= 0:
         tree = _tree(services, inputs[mount.input])
         _copy(tree, resolve(tree, mount.selector), draft)
     try:

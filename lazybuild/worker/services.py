@@ -59,6 +59,12 @@ class _nothing:  # noqa: N801 - a context manager that does nothing
         return
 
 
+def nothing_to_restore(name: str, target: Path) -> bool:
+    """No other machine has this cache mount."""
+    del name, target
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`inside` says whether the process stands in its namespaces. `check` raises when a lazy layer
@@ -78,6 +84,7 @@ class Services:
     epoch: int | None = None
     secrets: Mapping[str, Secret]
     agents: Mapping[str, SshAgent]
+    restore: Callable[[str, Path], bool] = nothing_to_restore
 
 
 def scheme(op: SourceOp) -> str:

@@ -230,3 +230,38 @@ RUN echo two
     assert explained(secret)["[3/4]"] == "ran, variable SECRET changed"
     forced = explained(warm.build(context, "-t", "x", "--explain", "--no-cache"))
     assert forced["[4/4]"] == "ran, the cache is not to be used"
+
+
+# --- cache mounts --------------------------------------------------------------------------------
+
+CACHE = "--mount=type=cache,id=pkg,target=/cache"
+
+
+def with_mount(registry, command):
+    return {"Dockerfile": f"FROM {registry.host}/base:1\nRUN {CACHE} {command}\n"}
+
+
+@pytest.mark.parametrize("kind", ["registry", "local"])
+def test_cache_mounts_travel(registry, warm, cold, tmp_path, kind):
+    name = f"{registry.host}/mounts:1"
+    to = {"registry": f"type=registry,ref={name}", "local": f"type=local,dest={tmp_path}/m"}[kind]
+    source = {"registry": name, "local": f"type=local,src={tmp_path}/m"}[kind]
+    fill = "mkdir /cache/d; echo kept > /cache/d/f; ln /cache/d/f /cache/g; chmod 640 /cache/g"
+    warm.build(with_mount(registry, fill), "-t", "x", "--cache-mounts-to", to)
+    show = "cat /cache/d/f /cache/g; ls -ln /cache/g | cut -c1-10; echo more > /cache/more"
+    run = cold.build(with_mount(registry, show), "-t", "x", "--cache-mounts-from", source)
+    assert "kept" in run.err
+    assert "-rw-r-----" in run.err
+    again = cold.build(
+        with_mount(registry, "cat /cache/more; echo again"),
+        "-t", "x", "--cache-mounts-from", source,
+    )  # fmt: skip
+    assert " more" in again.err  # what is here is not replaced
+
+
+def test_cache_mounts_that_can_not_be_had_are_empty(registry, cold):
+    name = f"{registry.host}/base:1"
+    files = with_mount(registry, "ls -A /cache | wc -l")
+    run = cold.build(files, "-t", "x", "--cache-mounts-from", name)
+    assert "no cache mounts" in run.err
+    assert run.step("ls -A")["cached"] is False
