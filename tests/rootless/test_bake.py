@@ -41,7 +41,8 @@ services:
     image: {registry.host}/other:1
     build: {{context: other, args: {{WORD: one}}}}
 """,
-            "app/Dockerfile": base + "COPY --from=lib /libfile /libfile\nRUN cat /libfile /shared > /app\n",
+            "app/Dockerfile": base
+            + "COPY --from=lib /libfile /libfile\nRUN cat /libfile /shared > /app\n",
             "other/Dockerfile": base + "ARG WORD\nRUN echo $WORD > /other\n",
         }
     )

@@ -24,11 +24,12 @@ _NEXT = re.compile(
     r"&&|\|\||[;|&(){}\n]|\b(?:then|do|else|elif|if|while|until|exec|time|env|sudo|xargs)\b"
 )
 _FIRST = re.compile(r"\s*(?:\w+=\S*\s+|!\s+|-\w+\s+)*([\w.+/-]+)")
-_BUILTINS = frozenset(
+_WORDS = (
     ". : [ alias bg break builtin case cd command continue declare done echo esac eval exit export"
     " false fg fi for function getopts hash in kill let local printf pwd read readonly return set"
-    " shift source test times trap true type ulimit umask unset wait".split()
+    " shift source test times trap true type ulimit umask unset wait"
 )
+_BUILTINS = frozenset(_WORDS.split())
 
 _PYTHON = re.compile(rb"(.*?)bin/(python(\d)\.(\d+))")
 _IMPORTS = re.compile(r"\b(?:import|from|-m)\s+([A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*)")
