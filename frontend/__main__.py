@@ -5,6 +5,7 @@ import sys
 
 from frontend.build import serve
 from frontend.options import read
+from lazybuild.errors import LazybuildError
 from lazybuild.wire.calls import open_channel
 from lazybuild.wire.gateway import Gateway
 from lazybuild.wire.pump import PipedSocket
@@ -14,10 +15,14 @@ def main() -> int:
     """Speak with the BuildKit at the other end of fd 0 and fd 1. Messages for people go to fd 2."""
     piped = PipedSocket(os.dup(0), os.dup(1))
     sys.stdout = sys.stderr
-    with open_channel(piped.target) as channel:
-        status = serve(Gateway(channel), read(os.environ))
-    piped.close()
-    return status
+    try:
+        with open_channel(piped.target) as channel:
+            return serve(Gateway(channel), read(os.environ))
+    except LazybuildError as error:  # nobody is left to hand it back to
+        sys.stderr.write(f"lazybuild frontend: {error.message}\n")
+        return 1
+    finally:
+        piped.close()
 
 
 if __name__ == "__main__":

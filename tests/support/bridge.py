@@ -1,0 +1,152 @@
+"""A BuildKit as a frontend sees it: LLBBridge over real gRPC, with files and images from tables.
+
+Solving takes a definition apart and remembers it; a ref is the number of the solve. Files are read
+from `locals` by the name of the local source (or the identifier of another source) of that solve.
+"""
+
+import json
+from concurrent import futures
+
+import grpc
+
+from lazybuild.llb.graph import walk
+from lazybuild.llb.ops import SourceOp
+from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
+from lazybuild.wire.buildkit_frontend_protos import stat_pb2
+from lazybuild.wire.decode import decode
+from lazybuild.wire.gateway import SERVICE
+
+FRONTEND = ("frontend.inputs", "source.metaresolver", "solve.base")
+ANSWERS = {
+    "Ping": pb.PingRequest,
+    "ResolveSourceMeta": pb.ResolveSourceMetaRequest,
+    "ResolveImageConfig": pb.ResolveImageConfigRequest,
+    "Solve": pb.SolveRequest,
+    "ReadFile": pb.ReadFileRequest,
+    "ReadDir": pb.ReadDirRequest,
+    "Inputs": pb.InputsRequest,
+    "Warn": pb.WarnRequest,
+    "Return": pb.ReturnRequest,
+}
+
+
+class Bridge:
+    """Start it with `with`; `target` is what a channel dials."""
+
+    def __init__(self, locals_, images=None, *, frontend=FRONTEND, llb=None, inputs=None):
+        self.locals = locals_
+        self.images = images or {}
+        self.frontend = frontend
+        self.llb = llb
+        self.inputs = inputs or {}
+        self.solves = []
+        self.requests = []
+        self.warnings = []
+        self.returned = []
+        self.failing = {}
+
+    def __enter__(self):
+        self._server = grpc.server(futures.ThreadPoolExecutor(4))
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                getattr(self, f"on_{name.lower()}"),
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+            for name, request in ANSWERS.items()
+        }
+        generic = grpc.method_handlers_generic_handler(SERVICE, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
+        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(None)
+
+    # --- what tests ask ------------------------------------------------------------------------
+
+    @property
+    def result(self):
+        (request,) = self.returned
+        assert not request.HasField("error"), request.error.message
+        return request.result
+
+    @property
+    def error(self):
+        (request,) = self.returned
+        assert request.HasField("error")
+        return request.error
+
+    def graph(self, ref):
+        """The graph behind a ref."""
+        return decode(self.solves[int(ref)].Definition)
+
+    def config(self, key="containerimage.config"):
+        return json.loads(self.result.metadata[key])
+
+    # --- the protocol ---------------------------------------------------------------------------
+
+    def on_ping(self, request, context):
+        llb = [{"ID": name, "Enabled": enabled} for name, enabled in (self.llb or {}).items()]
+        worker = {"ID": "w", "platforms": [{"OS": "linux", "Architecture": "amd64"}]}
+        caps = [{"ID": name, "Enabled": True} for name in self.frontend]
+        return pb.PongResponse(FrontendAPICaps=caps, LLBCaps=llb, Workers=[worker])
+
+    def on_resolvesourcemeta(self, request, context):
+        name = request.Source.identifier.removeprefix("docker-image://")
+        digest, config = self._image(name, context)
+        image = pb.ResolveSourceImageResponse(Digest=digest, Config=config)
+        self.requests.append(request)
+        return pb.ResolveSourceMetaResponse(Source=request.Source, Image=image)
+
+    def on_resolveimageconfig(self, request, context):
+        digest, config = self._image(request.Ref, context)
+        self.requests.append(request)
+        return pb.ResolveImageConfigResponse(Digest=digest, Config=config, Ref=request.Ref)
+
+    def _image(self, name, context):
+        if name not in self.images:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{name}: not found")
+        return self.images[name]
+
+    def on_solve(self, request, context):
+        if "Solve" in self.failing:
+            status = self.failing["Solve"]
+            context.set_trailing_metadata(
+                (("grpc-status-details-bin", status.SerializeToString()),)
+            )
+            context.abort(grpc.StatusCode.UNKNOWN, status.message)
+        self.solves.append(request)
+        result = pb.Result(ref=pb.Ref(id=str(len(self.solves) - 1)))
+        return pb.SolveResponse(result=result)
+
+    def _files(self, ref):
+        head = self.graph(ref)
+        (name,) = (v.op.identifier for v in walk(head.vertex) if isinstance(v.op, SourceOp))
+        return self.locals.get(name.removeprefix("local://"), {})
+
+    def on_readfile(self, request, context):
+        data = self._files(request.Ref).get(request.FilePath.removeprefix("/"))
+        if data is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{request.FilePath}: no such file")
+        if request.HasField("Range"):
+            data = data[: request.Range.Length]
+        return pb.ReadFileResponse(Data=data)
+
+    def on_readdir(self, request, context):
+        folder = request.DirPath.strip("/")
+        names = [name.removeprefix(folder).removeprefix("/") for name in self._files(request.Ref)]
+        wanted = [name for name in names if request.IncludePattern in ("", name)]
+        return pb.ReadDirResponse(entries=[stat_pb2.Stat(path=name) for name in wanted])
+
+    def on_inputs(self, request, context):
+        return pb.InputsResponse(Definitions=self.inputs)
+
+    def on_warn(self, request, context):
+        self.warnings.append(request)
+        return pb.WarnResponse()
+
+    def on_return(self, request, context):
+        self.returned.append(request)
+        return pb.ReturnResponse()
