@@ -13,11 +13,11 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import names
 from lazybuild.snapshots.lazyfs.chunktable import ChunkTable
+from lazybuild.snapshots.lazyfs.record import Record
 from lazybuild.snapshots.lazyfs.tree import OPAQUE, ROOT, Columns, Names, Tree
 
 _KINDS = {
@@ -37,45 +37,6 @@ _MAJOR_MAX, _MINOR_MAX = 2**12 - 1, 2**20 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME_MAX = 2**63 - 1
-
-
-class Record(Protocol):
-    """A TOC entry; the fields are the specification's, zero or empty when they are absent."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def modtime(self) -> str: ...
-    @property
-    def link_name(self) -> str: ...
-    @property
-    def mode(self) -> int: ...
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def inner_offset(self) -> int: ...
-    @property
-    def dev_major(self) -> int: ...
-    @property
-    def dev_minor(self) -> int: ...
-    @property
-    def xattrs(self) -> Mapping[str, bytes] | None: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def chunk_offset(self) -> int: ...
-    @property
-    def chunk_size(self) -> int: ...
-    @property
-    def chunk_digest(self) -> str: ...
 
 
 def build_tree(records: Iterable[Record], *, data_end: int) -> Tree:
