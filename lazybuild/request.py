@@ -4,13 +4,17 @@ The command line makes a `BuildRequest`, `build` answers with a `BuildResult`.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lazybuild.registry.config import RegistryConfig
 
 ALL_STAGES = ("*",)
+
+# Told of a step that failed, by name; the function runs a shell in it on a terminal (a file
+# descriptor) and says why there is none, or nothing.
+OnFailure = Callable[[str, Callable[[int], str]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,7 @@ class BuildRequest:
     isolation: str = ""
     jobs: int = 0
     registries: RegistryConfig = field(default_factory=RegistryConfig)
+    on_failure: OnFailure | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
 

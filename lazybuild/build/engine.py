@@ -127,4 +127,5 @@ class Engine:
             secrets={secret.id: secret for secret in request.secrets},
             agents={agent.id: agent for agent in request.ssh},
             restore=self.cache_mounts.restore,
+            on_failure=request.on_failure,
         )

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lazybuild.cli import (
     attestations,
     caching,
     config,
+    debug,
     dialect,
     failure,
     outputs,
@@ -141,6 +143,13 @@ OPTIONS: list[config.Decorator] = [
         default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
         help="How progress is shown (or $BUILDKIT_PROGRESS).",
     ),
+    _one("--logfile", metavar="FILE", text="Write all output there, too."),
+    click.option(
+        "--on-failure",
+        type=click.Choice(debug.CHOICES),
+        default=None,
+        help="Open a shell in a step that failed.",
+    ),
     _flag("-q", "--quiet", text="Print the image ID only."),
 ]
 
@@ -167,10 +176,10 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     mode = "quiet" if quiet else values.pop("progress")
     values.pop("progress", None)
     iidfile, metadata_file = values.pop("iidfile"), values.pop("metadata_file")
+    logfile, choice = values.pop("logfile"), values.pop("on_failure") or ""
     request = request_of(context, values)
-    result = build_shown(request, mode)
-    if result is None:
-        return 1
+    view = views.logged(views.open_view(debug.plain_mode(mode, choice)), logfile)
+    result = build_shown(request, view, choice)
     if iidfile:
         Path(iidfile).write_text(result.config_digest)
     if metadata_file:
@@ -179,14 +188,15 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     return 0
 
 
-def build_shown(request: BuildRequest, mode: str) -> BuildResult | None:
+def build_shown(request: BuildRequest, view: views.View, on_failure: str = "") -> BuildResult:
     """Build with a view of the progress; a failure is shown with its step and raised as a code."""
     from lazybuild.build.run import build  # noqa: PLC0415 - the whole engine, not for --help
 
-    view = views.open_view(mode)
+    shell = debug.Shell(view)
+    request = replace(request, on_failure=debug.on_failure(on_failure, shell))
     with stopping.armed(request.stop):
         try:
-            result = build(request, view)
+            result = build(request, shell)
         except LazybuildError as error:
             view.close()
             failure.show(error, sys.stderr, views.failed_step(view))

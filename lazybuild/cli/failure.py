@@ -1,9 +1,10 @@
 """Turns an error into what the user sees and the code the process ends with."""
 
 import os
+from collections.abc import Iterator
 from typing import TextIO
 
-from lazybuild.cli.progress.escape import plain_text
+from lazybuild.cli.progress.escape import github, plain_text
 from lazybuild.cli.progress.steps import Step
 from lazybuild.dockerfile.excerpt import excerpt
 from lazybuild.errors import (
@@ -18,18 +19,26 @@ from lazybuild.errors import (
 
 def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     """The last output of the failed step, the excerpt of the Dockerfile, the message, the hint."""
-    if step is not None and isinstance(error, StepFailedError):
-        out.write(tail_block(step))
     span = error.span if isinstance(error, DockerfileError | BuildError) else None
-    if span is not None and isinstance(error, DockerfileError | BuildError):
-        out.write(excerpt(error.source, span) or f"{span.path}:{span.line}\n")
-    out.writelines(f"{note}\n" for note in getattr(error, "__notes__", ()))
-    out.write(f"ERROR: {error.message}\n")
-    if error.hint:
-        out.write(f"hint: {error.hint}\n")
-    if span is not None and os.environ.get("GITHUB_ACTIONS") == "true":
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    text = "".join(_parts(error, span, step))
+    if on_github:  # whatever is shown must not command the workflow
+        text = "".join(f"{github(line)}\n" for line in text.split("\n")[:-1])
+    out.write(text)
+    if span is not None and on_github:
         out.write(github_annotation(error.message, span))
     out.flush()
+
+
+def _parts(error: LazybuildError, span: Span | None, step: Step | None) -> Iterator[str]:
+    if step is not None and isinstance(error, StepFailedError):
+        yield tail_block(step)
+    if span is not None and isinstance(error, DockerfileError | BuildError):
+        yield excerpt(error.source, span)
+    yield from (f"{note}\n" for note in getattr(error, "__notes__", ()))
+    yield f"ERROR: {error.message}\n"
+    if error.hint:
+        yield f"hint: {error.hint}\n"
 
 
 def tail_block(step: Step) -> str:

@@ -60,6 +60,9 @@ def _followed_size(source: int, ours: int) -> Iterator[None]:
         fcntl.ioctl(ours, termios.TIOCSWINSZ, size)
 
     follow(signal.SIGWINCH, None)
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may be told of signals
+        return
     before = signal.signal(signal.SIGWINCH, follow)
     try:
         yield

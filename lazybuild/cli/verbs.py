@@ -23,6 +23,7 @@ VERBS = {
     "prune": "Remove what no image and no recent build needs.",
     "du": "Show what the store holds.",
     "doctor": "Say whether this host can build, and what to mend.",
+    "completion": "Print what a shell needs to complete our words.",
     "version": "Show the version.",
 }
 ALIASES = {"b": "build", "bud": "build"}

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Protocol, TextIO
 
 from lazybuild.cli.progress import escape
 from lazybuild.cli.progress.steps import Step, Steps
+from lazybuild.errors import UsageError
 from lazybuild.events import Event, VertexDone, VertexStarted, Warned
 
 MODES = ("auto", "plain", "tty", "quiet", "rawjson", "none")
@@ -60,6 +62,39 @@ def open_view(mode: str) -> View:
 
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     return PlainView(sys.stderr, escape.github if on_github else escape.plain_text)
+
+
+class LoggedView:
+    """A view, and beside it a file with the whole of it in plain lines."""
+
+    def __init__(self, view: View, log: View) -> None:
+        self._view = view
+        self._log = log
+
+    @property
+    def steps(self) -> Steps:
+        return self._view.steps
+
+    def __call__(self, event: Event) -> None:
+        self._view(event)
+        self._log(event)
+
+    def close(self) -> None:
+        self._view.close()
+        self._log.close()
+
+
+def logged(view: View, path: str) -> View:
+    """The view with a log file; without a path, the view as it is."""
+    if not path:
+        return view
+    from lazybuild.cli.progress.plain import PlainView  # noqa: PLC0415 - seldom wanted beside one
+
+    try:
+        file = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as the process is
+    except OSError as error:
+        raise UsageError(f"--logfile {path}: {error.strerror}") from error
+    return LoggedView(view, PlainView(file, escape.plain_text))
 
 
 def failed_step(view: View) -> Step | None:

@@ -1,11 +1,14 @@
 """ExecOp: mounts the snapshot, runs the command in a sandbox over it, keeps what it wrote."""
 
+import os
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from lazybuild.errors import BuildError, StepFailedError
 from lazybuild.events import VertexLog
-from lazybuild.executor.run import Exit
+from lazybuild.executor.run import Exit, Stdio
 from lazybuild.executor.run import run as run_sandboxed
 from lazybuild.executor.spec import HOSTNAME, SHM_SIZE, Limit, StepSpec
 from lazybuild.llb.graph import Vertex
@@ -16,6 +19,7 @@ from lazybuild.solver.once import StoppedError
 from lazybuild.worker import mounts, secrets
 from lazybuild.worker.services import NamespaceNeededError, Result, Services
 
+SHELL = ("/bin/sh",)
 SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
@@ -43,7 +47,10 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             shm_size=shm_size(op),
         )
         with services.tracer.watch(vertex, base, step.merged):
-            ended = run_sandboxed(spec, _listener(services, vertex), services.stop)
+            ending = AnyOf(services.stop, services.lost())
+            ended = run_sandboxed(spec, _listener(services, vertex), ending)
+        if services.on_failure is not None and _failed(op.meta, ended):
+            services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)
         return base.over(step.commit())
 
@@ -86,12 +93,24 @@ def _listener(services: Services, vertex: Vertex) -> mounts.OnOutput:
     return listen
 
 
+def _shell(services: Services, spec: StepSpec, terminal: int) -> str:
+    """A shell where the step stood, with its mounts; why there is none, or nothing."""
+    env = {"TERM": os.environ.get("TERM", "xterm"), **spec.env}
+    stdio = Stdio(stdin=terminal, terminal=True)
+    wanted = replace(spec, argv=SHELL, env=env)
+    return run_sandboxed(wanted, lambda *_: None, services.stop, stdio).reason
+
+
+def _failed(meta: Meta, ended: Exit) -> bool:
+    return not ended.cancelled and ended.status not in (meta.valid_exit_codes or (0,))
+
+
 def _judge(services: Services, meta: Meta, ended: Exit) -> None:
     """A step that saw an unreadable file may have gone wrong without noticing: ask first."""
     services.check()
     if ended.cancelled:
         raise StoppedError("cancelled")
-    if ended.status in (meta.valid_exit_codes or (0,)):
+    if not _failed(meta, ended):
         return
     command = " ".join(meta.args)
     raise StepFailedError(

@@ -11,7 +11,7 @@ from lazybuild.estargz.writer import WriterOptions
 from lazybuild.events import Sink
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
-from lazybuild.request import Secret, SshAgent
+from lazybuild.request import OnFailure, Secret, SshAgent
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot, Snapshots
@@ -85,6 +85,7 @@ class Services:
     secrets: Mapping[str, Secret]
     agents: Mapping[str, SshAgent]
     restore: Callable[[str, Path], bool] = nothing_to_restore
+    on_failure: OnFailure | None = None
 
 
 def scheme(op: SourceOp) -> str:

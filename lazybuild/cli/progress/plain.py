@@ -4,31 +4,50 @@ Every line of a step begins with its number; output lines carry the seconds sinc
 """
 
 import threading
+import time
 from typing import TextIO
 
 from lazybuild.cli.progress.escape import Escape
 from lazybuild.cli.progress.steps import Step, Steps
-from lazybuild.events import Event, Noted, Transfer, VertexDone, VertexLog, VertexStarted, Warned
+from lazybuild.events import (
+    Event,
+    Noted,
+    Ready,
+    Transfer,
+    VertexDone,
+    VertexLog,
+    VertexStarted,
+    Warned,
+)
 
 TRANSFER_PAUSE = 5.0
+HEARTBEAT = 60.0
 
 
 class PlainView:
-    """Prints events as they come. `escape` makes foreign output harmless for the log's reader."""
+    """Prints events as they come. `escape` makes foreign output harmless for the log's reader.
 
-    def __init__(self, out: TextIO, escape: Escape) -> None:
+    A step that says nothing for `patience` seconds is told to be still running, so that nobody
+    takes the build for dead. That is a thread's work, which begins when threads may.
+    """
+
+    def __init__(self, out: TextIO, escape: Escape, *, patience: float = HEARTBEAT) -> None:
         self._out = out
         self._escape = escape
         self._lock = threading.Lock()
         self._steps = Steps()
         self._current = 0
         self._told: dict[tuple[str, str], float] = {}
+        self._heard: dict[int, float] = {}
+        self._patience = patience
+        self._closed = threading.Event()
 
     @property
     def steps(self) -> Steps:
         return self._steps
 
     def close(self) -> None:
+        self._closed.set()
         self._out.flush()
 
     def __call__(self, event: Event) -> None:
@@ -50,6 +69,20 @@ class PlainView:
                 self._out.write(f"WARNING: {event.message}\n")
             case Noted():
                 self._out.write(f"{event.message}\n")
+            case Ready():
+                threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(self._patience / 4):
+            with self._lock:
+                self._tell_silent(time.time())
+                self._out.flush()
+
+    def _tell_silent(self, now: float) -> None:
+        for _, step in self._steps.items():  # noqa: PERF102 - not a dictionary
+            heard = self._heard.get(step.number, step.started)
+            if not step.finished and now - heard >= self._patience:
+                self._line(step, f"still running after {now - step.started:.0f}s")
 
     def _log(self, event: VertexLog) -> None:
         step = self._steps.get(event.vertex)
@@ -75,15 +108,16 @@ class PlainView:
             self._told[key] = event.time
             self._line(step, f"{event.id} {amounts(event)}")
 
-    def _print_output(self, step: Step, lines: list[str], time: float) -> None:
+    def _print_output(self, step: Step, lines: list[str], now: float) -> None:
         for line in lines:
-            self._line(step, f"{time - step.started:.3f} {self._escape(line)}")
+            self._line(step, f"{now - step.started:.3f} {self._escape(line)}")
 
     def _line(self, step: Step, text: str) -> None:
         if self._current != step.number:
             blank = "\n" if self._current else ""
             self._out.write(f"{blank}#{step.number} {step.name}\n")
             self._current = step.number
+        self._heard[step.number] = time.time()
         self._out.write(f"#{step.number} {text}\n")
 
 

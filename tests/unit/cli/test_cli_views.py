@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import time
 
 import pytest
 
@@ -230,3 +231,36 @@ def test_quiet_shows_warnings_only():
     view = told(views.QuietView(out))
     assert out.getvalue() == "WARNING: mind the gap\n"
     assert view.steps.failed().error == "exit code: 2"
+
+
+# --- heartbeat -----------------------------------------------------------------------------------
+
+
+def test_a_silent_step_is_told_to_be_running_still():
+    out = io.StringIO()
+    view = PlainView(out, escape.plain_text, patience=0.2)
+    view(Ready())
+    now = time.time()
+    view(VertexStarted(vertex="a", name="[1/2] RUN sleep", time=now))
+    view(VertexStarted(vertex="b", name="[1/2] RUN quick", time=now))
+    view(VertexDone(vertex="b", name="[1/2] RUN quick", time=now))
+    end = now + 5
+    while out.getvalue().count("still running") < 2 and time.time() < end:
+        time.sleep(0.02)
+    view.close()
+    lines = [line for line in out.getvalue().splitlines() if "still running" in line]
+    assert len(lines) >= 2
+    assert all(line.startswith("#1 still running after 0s") for line in lines[:2])
+    assert not any(line.startswith("#2 still") for line in lines)
+
+
+def test_a_step_that_speaks_needs_no_heartbeat():
+    out = io.StringIO()
+    view = PlainView(out, escape.plain_text, patience=0.4)
+    view(Ready())
+    view(VertexStarted(vertex="a", name="[1/2] RUN talk"))
+    for _ in range(8):
+        time.sleep(0.1)
+        view(VertexLog(vertex="a", data=b"word\n"))
+    view.close()
+    assert "still running" not in out.getvalue()

@@ -1,0 +1,95 @@
+"""Finding out why a build failed: a shell in the step, a log of everything."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from support.building import Builder, registry_with_base, settled
+
+pytestmark = pytest.mark.rootless
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def builder(tmp_path):
+    builder = Builder(tmp_path)
+    yield builder
+    assert settled(builder.leftovers) == []
+    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+
+
+FAILING = """\
+FROM {base}
+ENV WORD=inside
+WORKDIR /here
+RUN --mount=type=tmpfs,target=/scratch echo made > /made; echo x > /scratch/x; exit 9
+"""
+
+
+def failing(builder, registry):
+    return builder.context({"Dockerfile": FAILING.format(base=f"{registry.host}/base:1")})
+
+
+def typed(builder, context, keys):
+    """A build whose standard input is a terminal at which `keys` are typed in the shell."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lazybuild", "build", "--on-failure=shell", context],
+        env=builder.environment, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"this is a shell" not in seen:
+        piece = process.stderr.readline()
+        assert piece, seen.decode()
+        seen += piece
+    os.write(ours, keys)
+    _, rest = process.communicate(timeout=60)
+    os.close(ours)
+    return process.returncode, (seen + rest).decode()
+
+
+def test_a_shell_opens_in_the_failed_step(builder, registry):
+    keys = b"cat /made; echo $WORD-$(pwd); ls /scratch; echo say-$((40+2)); exit 3\n"
+    code, text = typed(builder, failing(builder, registry), keys)
+    assert code == 1
+    assert "made" in text
+    assert "inside-/here" in text
+    assert "say-42" in text
+    assert "exit code: 9" in text.replace("\r", "")
+
+
+def test_without_a_terminal_it_just_fails(builder, registry):
+    run = builder.build(failing(builder, registry), "--on-failure=shell", expect=1)
+    assert "not a terminal" in run.err
+    assert "exit code: 9" in run.err
+
+
+def test_a_log_holds_what_was_not_shown(builder, registry, tmp_path):
+    log = tmp_path / "log"
+    files = {"Dockerfile": f"FROM {registry.host}/base:1\nRUN echo spoken\n"}
+    run = builder.build(files, "-t", "x", "-q", "--logfile", log)
+    assert "spoken" not in run.err
+    assert " spoken\n" in log.read_text()
+    assert "DONE" in log.read_text()
+    assert "--logfile" in builder.build(files, "--logfile", tmp_path / "no/log", expect=2).err
+
+
+def test_an_error_is_an_annotation_on_github(tmp_path, registry):
+    builder = Builder(tmp_path / "github", GITHUB_ACTIONS="true")
+    files = {
+        "Dockerfile": f"FROM {registry.host}/base:1\nRUN echo '::error::forged'; exit 9\n",
+    }
+    run = builder.build(files, expect=1)
+    lines = run.err.splitlines()
+    marked = [line for line in lines if line.startswith("::")]
+    assert len(marked) == 1
+    assert marked[0].startswith("::error file=Dockerfile,line=2::")
+    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
