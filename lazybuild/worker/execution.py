@@ -1,7 +1,6 @@
 """ExecOp: mounts the snapshot, runs the command in a sandbox over it, keeps what it wrote."""
 
 import os
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -47,8 +46,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             shm_size=shm_size(op),
         )
         with services.tracer.watch(vertex, base, step.merged):
-            ending = AnyOf(services.stop, services.lost())
-            ended = run_sandboxed(spec, _listener(services, vertex), ending)
+            ended = run_sandboxed(spec, _listener(services, vertex), services.stop)
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)
