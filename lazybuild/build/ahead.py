@@ -1,4 +1,5 @@
-"""Fetches what steps will read before they read it: by recorded profiles, else by the landmark.
+"""Fetches what steps will read before they read it: by recorded profiles, else by the landmark and
+by what their commands name.
 
 Profiles of the store come first, then those of the base image's repository, which are looked for
 in the background while the base is being mounted. A step waits for its own chunks for a short
@@ -82,8 +83,12 @@ class Ahead:
             self._begin_layers(lazy, mounted, reads.layers if reads else {})
             if queued:
                 lazy.settle(SETTLE_SECONDS)
+            unknown = [] if reads else [vertex]
             for later in self._followers[vertex.digest]:
-                self._want(lazy, self._reads(later), mounted)
+                known = self._reads(later)
+                self._want(lazy, known, mounted)
+                unknown += [] if known else [later]
+            self._guess(lazy, unknown, mounted)
             if self._background:
                 self._fill(lazy, mounted)
 
@@ -131,6 +136,12 @@ class Ahead:
                 self._started.add(digest)
             if new and digest not in known:
                 lazy.prefetch(digest, landmark=True)
+
+    def _guess(self, lazy: LazyFs, steps: Sequence[Vertex], mounted: Sequence[Digest]) -> None:
+        """Of steps that nobody has seen yet the words of the command must do."""
+        commands = [step.op.meta.args for step in steps if isinstance(step.op, ExecOp)]
+        for digest in mounted if commands else ():
+            lazy.prefetch(digest, steps=commands)
 
     def _fill(self, lazy: LazyFs, mounted: Sequence[Digest]) -> None:
         for digest in mounted:

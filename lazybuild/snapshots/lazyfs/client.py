@@ -99,12 +99,11 @@ class LazyFs:
 
     def add(
         self, descriptor: Descriptor, toc_digest: str, *, origins: Sequence[str] = (),
-        blob: Path | None = None, steps: Sequence[Sequence[str]] = (),
+        blob: Path | None = None,
     ) -> tuple[Path | None, str]:  # fmt: skip
         """(the layer's folder, "") or (None, why it can't be lazy).
 
-        The blob is at `origins`, full repository names, or in the local file `blob`. What the
-        commands of `steps` are sure to read is fetched ahead.
+        The blob is at `origins`, full repository names, or in the local file `blob`.
         """
         reply = self._call(
             messages.Add(
@@ -115,22 +114,25 @@ class LazyFs:
                 toc_digest=toc_digest,
                 origins=tuple(origins),
                 blob=str(blob or ""),
-                steps=tuple(map(tuple, steps)),
             )
         )
         return (Path(reply.path) if reply.path else None), reply.reason
 
     def prefetch(
         self, digest: Digest, *, names: Iterable[str] = (), chunks: Iterable[str] = (),
-        landmark: bool = False, everything: bool = False,
+        landmark: bool = False, everything: bool = False, steps: Iterable[Sequence[str]] = (),
     ) -> int:  # fmt: skip
-        """Queue files, chunks, the writer's prefetch range, or all; returns the bytes to fetch."""
+        """Queue files, chunks, the writer's prefetch range, or all; returns the bytes to fetch.
+
+        What the commands of `steps` will read is guessed and comes in the order of the steps.
+        """
         body = messages.Prefetch(
             digest=digest,
             names=tuple(names),
             chunks=tuple(chunks),
             landmark=landmark,
             everything=everything,
+            steps=tuple(map(tuple, steps)),
         )
         return self._call(body).number
 

@@ -94,7 +94,9 @@ def _programs(tree: Tree, text: str) -> Iterator[int]:
             words[first[1]] = None
     for word in list(words)[:_PROGRAMS_MAX]:
         places = [word] if "/" in word else [f"{folder}/{word}" for folder in _FOLDERS]
-        yield next((ino for place in places if (ino := follow(tree, place))), 0)
+        found = next((ino for place in places if (ino := follow(tree, place))), 0)
+        if found:
+            yield found
 
 
 def _companions(tree: Tree, path: bytes, text: str) -> Iterator[int]:

@@ -45,10 +45,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Show a layer. `blob` is a local file, else the blob is at `origins` ("host:port/repo").
-
-    `steps` are the commands that will be run over it, as far as they are known.
-    """
+    """Show a layer. `blob` is a local file, else the blob is at `origins` ("host:port/repo")."""
 
     digest: str
     size: int
@@ -57,17 +54,20 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     toc_digest: str
     origins: tuple[str, ...]
     blob: str
-    steps: tuple[tuple[str, ...], ...] = ()
 
 
 class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Fetch files by name, chunks by digest ("sha256:..."), what the landmark says, or all."""
+    """Fetch files by name, chunks by digest ("sha256:..."), what the landmark says, or all.
+
+    `steps` are commands that will be run over the layer: what they are sure to read is guessed.
+    """
 
     digest: str
     names: tuple[str, ...] = ()
     chunks: tuple[str, ...] = ()
     landmark: bool = False
     everything: bool = False
+    steps: tuple[tuple[str, ...], ...] = ()
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):

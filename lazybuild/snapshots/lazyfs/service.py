@@ -89,10 +89,7 @@ class Service:
             cached=not local,
             locks=BlobLocks(self._store / "tmp" / f"fetch-{hex_part(digest)}"),
         )
-        path = self._show(layer)
-        if not local:
-            self._speculator.expect(layer, ask.steps)
-        return path, ""
+        return self._show(layer), ""
 
     def _warm_up(self, source: Source) -> None:
         """Open connections while the first TOC is on its way: each costs a read several trips."""
@@ -165,6 +162,8 @@ class Service:
 
     def prefetch(self, ask: messages.Prefetch) -> int:
         layer = self._layer(ask.digest)
+        if layer.cached:
+            self._speculator.expect(layer, ask.steps)
         why = Why.FILL if ask.everything else Why.PREFETCH
         return self._prefetcher.want(layer, _wanted(layer, ask), why)
 
