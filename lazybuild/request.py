@@ -62,6 +62,17 @@ class CacheSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """A BuildKit that builds instead of this machine. The files are for TLS over tcp://."""
+
+    address: str
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """One build. Empty means "not given" throughout.
 
@@ -111,6 +122,7 @@ class BuildRequest:
     isolation: str = ""
     jobs: int = 0
     registries: RegistryConfig = field(default_factory=RegistryConfig)
+    builder: Builder | None = None
     on_failure: OnFailure | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 

@@ -32,6 +32,10 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
 
     Several builds may share a `space`, one after the other: its store, registry and namespaces.
     """
+    if request.builder is not None:
+        from lazybuild.build import remotely  # noqa: PLC0415 - protobuf and gRPC, for this alone
+
+        return remotely.build(request, request.builder, sink)
     started = time.monotonic()
     events = Collector(sink)
     with task(events, "[internal] load build definition"):

@@ -22,7 +22,7 @@ from lazybuild.cli import (
     views,
 )
 from lazybuild.errors import LazybuildError, UsageError
-from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Secret, SshAgent
+from lazybuild.request import ALL_STAGES, Builder, BuildRequest, BuildResult, Secret, SshAgent
 
 
 def _flag(*names: str, text: str) -> config.Decorator:
@@ -84,6 +84,16 @@ OPTIONS: list[config.Decorator] = [
         default="missing",
         type=click.Choice(["always", "missing", "newer", "never", "true", "false"]),
         help="Ask registries for base images even if the store has them.",
+    ),
+    _one(
+        "--builder",
+        metavar="ADDRESS",
+        text="Build on a BuildKit: unix://, tcp://, docker://, docker-container://, kube-pod://.",
+    ),
+    _one(
+        "--builder-tls",
+        metavar="ca=FILE,cert=FILE,key=FILE,name=HOST",
+        text="Certificates for --builder tcp://.",
     ),
     _one("--network", metavar="MODE", text="Network of RUN: default, host or none."),
     _many("--add-host", metavar="HOST:IP", text="Line of /etc/hosts in RUN."),
@@ -259,7 +269,21 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         isolation=given["isolation"],
         jobs=given["jobs"],
         registries=registries,
+        builder=builder(given["builder"], given["builder_tls"]),
     )
+
+
+def builder(address: str, tls: str) -> Builder | None:
+    """Where to build, if not here."""
+    files = outputs.pairs(tls, "--builder-tls") if tls else {}
+    if unknown := sorted(set(files) - {"ca", "cert", "key", "name"}):
+        raise UsageError(f"--builder-tls: {unknown[0]}= is not one of ca, cert, key, name")
+    if "://" not in address:
+        if address:
+            click.echo(f"WARNING: --builder {address}: a name has no effect here", err=True)
+        return None
+    named = {"server_name" if name == "name" else name: text for name, text in files.items()}
+    return Builder(address=address, **named)
 
 
 def environment_epoch() -> int | None:

@@ -31,6 +31,10 @@ class Caller:
         self._service = service
         self._metadata = metadata
 
+    def with_metadata(self, metadata: Metadata) -> "Caller":
+        """The same service, with more to say in each call."""
+        return Caller(self._channel, self._service, (*self._metadata, *metadata))
+
     def call(
         self, method: str, request: Message, answer: type[_Answer], *, timeout: float | None = None
     ) -> _Answer:
@@ -72,14 +76,12 @@ def open_channel(target: str) -> grpc.Channel:
     return grpc.insecure_channel(target, options=OPTIONS)
 
 
-def ready(channel: grpc.Channel, seconds: float, name: str) -> None:
+def ready(channel: grpc.Channel, seconds: float, name: str, hint: str) -> None:
     """Wait until somebody answers."""
     try:
         grpc.channel_ready_future(channel).result(timeout=seconds)
     except grpc.FutureTimeoutError as error:
-        raise HostError(
-            f"{name} does not answer", hint="is a BuildKit running there, and may you use it?"
-        ) from error
+        raise HostError(f"{name} does not answer", hint=hint) from error
 
 
 def fault(error: grpc.RpcError) -> RemoteError:

@@ -1,0 +1,202 @@
+"""One build on a BuildKit: the order, the graph, the result. Threads wait for the daemon.
+
+The daemon is told of a build without a graph and keeps its gateway open for us, as for a frontend;
+the graph, compiled here, goes through that, and so do the questions for base images.
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lazybuild.dockerfile.options import Compiled, ResolvedImage
+from lazybuild.errors import HostError, LazybuildError
+from lazybuild.events import Sink
+from lazybuild.llb.ops import Platform, SourceOp
+from lazybuild.oci import codec, digest
+from lazybuild.wire.control import Attrs, Control, Export, Order
+from lazybuild.wire.dial import Address, Tls, connected
+from lazybuild.wire.encode import Style, Text, encode
+from lazybuild.wire.faults import UNAVAILABLE, RemoteError, place_of, status_of
+from lazybuild.wire.gateway import Gateway, Lookup, Outcome
+from lazybuild.wire.session import Offers, Session
+
+CONFIG = "containerimage.config"
+PLATFORMS = "refs.platforms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that a build on a BuildKit needs beside the graph."""
+
+    address: Address
+    tls: Tls
+    offers: Offers
+    exports: tuple[Export, ...]
+    cache_imports: tuple[tuple[str, Attrs], ...] = ()
+    cache_exports: tuple[tuple[str, Attrs], ...] = ()
+    entitlements: tuple[str, ...] = ()
+    pull: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+Compile = Callable[[Platform, "GatewayImages"], tuple[Text, Sequence[Compiled]]]
+
+
+class GatewayImages:
+    """The compiler's Resolver: base images as the daemon finds them, each asked for once."""
+
+    def __init__(self, gateway: Gateway, lookup: Lookup) -> None:
+        self._gateway = gateway
+        self._lookup = lookup
+        self._known: dict[tuple[str, Platform], ResolvedImage] = {}
+
+    def image(self, reference: str, platform: Platform) -> ResolvedImage:
+        key = (reference, platform)
+        if key not in self._known:
+            found = self._gateway.resolve_image(reference, platform, self._lookup)
+            self._known[key] = ResolvedImage(
+                reference=found.reference,
+                digest=digest.parse(found.digest) if found.digest else None,
+                config=codec.parse_config(found.config),
+            )
+        return self._known[key]
+
+
+def build(job: Job, compile_: Compile, sink: Sink) -> Mapping[str, str]:
+    """Build what `compile_` makes for the daemon's platform; what the exporters say."""
+    with connected(job.address, job.tls) as channel:
+        control = Control(channel)
+        with Session(control, job.offers) as session:
+            order = Order(
+                id=secrets.token_hex(16),
+                session=session.id,
+                exports=job.exports,
+                cache_imports=job.cache_imports,
+                cache_exports=job.cache_exports,
+                entitlements=job.entitlements,
+            )
+            run = _Run(control, order, sink)
+            gateway = Gateway(channel, order.id)
+            with run:
+                _steer(gateway, run, job, session.id, compile_)
+            return run.response()
+
+
+def _steer(gateway: Gateway, run: "_Run", job: Job, session: str, compile_: Compile) -> None:
+    """What a frontend does. A failure of ours ends the daemon's part, too."""
+    try:
+        offer = gateway.ping()
+        here = next((each for worker in offer.workers for each in worker.platforms), None)
+        if here is None:
+            raise HostError(f"{job.address.text} has no worker that could build")
+        lookup = Lookup(mode="pull" if job.pull else "default", session=session)
+        text, made = compile_(here, GatewayImages(gateway, lookup))
+        gateway.give(_outcome(gateway, job, session, text, made))
+    except RemoteError as error:
+        run.failed(error)
+        _give_up(gateway, error)
+    except LazybuildError as error:
+        _give_up(gateway, error)
+        raise
+
+
+def _give_up(gateway: Gateway, error: LazybuildError) -> None:
+    """Tell the daemon if it is still there; the user wants to see the failure itself."""
+    try:
+        gateway.fail(status_of(error))
+    except RemoteError:
+        return
+
+
+def _outcome(
+    gateway: Gateway, job: Job, session: str, text: Text, made: Sequence[Compiled]
+) -> Outcome:
+    refs, metadata = {}, {}
+    unique = secrets.token_hex(8)
+
+    def attrs(source: SourceOp) -> Mapping[str, str]:
+        if source.identifier.startswith("local://"):
+            return {"local.session": session, "local.unique": unique}
+        return {}
+
+    style = Style(attrs=attrs, texts=(text,), offered=gateway.offer.llb)
+    for result in made:
+        name = str(result.platform) if len(made) > 1 else ""
+        ending = f"/{name}" if name else ""
+        refs[name] = gateway.solve(encode(result.head, style), job.cache_imports)
+        metadata[CONFIG + ending] = codec.encode(result.config)
+    metadata[PLATFORMS] = platforms(made)
+    return Outcome(refs=refs, metadata=metadata)
+
+
+def platforms(made: Sequence[Compiled]) -> bytes:
+    listed = [{"ID": str(each.platform), "Platform": _platform(each.platform)} for each in made]
+    return json.dumps({"Platforms": listed}, separators=(",", ":")).encode()
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    found = {"architecture": platform.architecture, "os": platform.os}
+    return found | ({"variant": platform.variant} if platform.variant else {})
+
+
+class _Run:
+    """The daemon's side of a build, in two threads: its end is waited for, its news are told."""
+
+    def __init__(self, control: Control, order: Order, sink: Sink) -> None:
+        self._control = control
+        self._order = order
+        self._sink = sink
+        self._response: Mapping[str, str] = {}
+        self._error: RemoteError | None = None
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._solve, self._watch)
+        ]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, LazybuildError):
+            return  # interrupted: the connection ends, and the daemon's part with it
+        for thread in self._threads:
+            thread.join()
+
+    def failed(self, error: RemoteError) -> None:
+        """A call of ours failed; what the build itself says is better, when it says something."""
+        self._error = self._error or error
+
+    def response(self) -> Mapping[str, str]:
+        if self._error is None:
+            return self._response
+        if self._error.status.code == UNAVAILABLE:
+            raise HostError(
+                f"BuildKit went away during the build: {self._error.message}",
+                hint="look into the log of the daemon",
+            ) from self._error
+        raise explained(self._error)
+
+    def _solve(self) -> None:
+        try:
+            self._response = self._control.solve(self._order)
+        except RemoteError as error:
+            known = self._error
+            self._error = known if known is not None and known.span is not None else error
+
+    def _watch(self) -> None:
+        try:
+            for event in self._control.watch(self._order.id):
+                self._sink(event)
+        except RemoteError as error:
+            self.failed(error)
+
+
+def explained(error: RemoteError) -> RemoteError:
+    """With the place in the Dockerfile that the daemon knows."""
+    place = place_of(error.status)
+    if place is not None:
+        error.span = error.span or place.span
+        error.source = error.source or place.data.decode("utf-8", "surrogateescape")
+    return error
