@@ -18,7 +18,6 @@ OPTIONAL = {"--pull": "always", "--provenance": "true", "--sbom": "true"}
 # No effect here, and none is missed: there is one builder, and nothing is kept between steps.
 IGNORED_FLAGS = ("--rm", "--force-rm", "--compress")
 IGNORED_VALUES = (
-    "--builder",
     "--cgroup-parent",
     "--cpu-period",
     "--cpu-quota",
