@@ -5,18 +5,20 @@ from pathlib import Path
 
 from lazybuild.registry import credentials as creds
 from lazybuild.registry import mirrors
+from lazybuild.registry.calls import Timeouts
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.registry.hosts import Hosts
 from lazybuild.registry.proxies import choose_proxy
 from lazybuild.registry.retry import Clock, Policy
 from lazybuild.registry.session import Session
 from lazybuild.registry.tls import TlsContexts
-from lazybuild.registry.transport import Timeouts, Transport
 
 
 def open_session(
     config: RegistryConfig, *, note: Callable[[str], None], warn: Callable[[str], None]
 ) -> Session:
+    from lazybuild.registry.transport import Transport  # noqa: PLC0415 - slow, and not always wanted
+
     clock = Clock(config.seconds)
     timeouts = Timeouts(connect=config.connect_timeout, stall=config.stall_timeout)
     return Session(

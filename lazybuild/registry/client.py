@@ -18,12 +18,12 @@ from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.reference import Reference
 from lazybuild.registry import assembly, fetch
+from lazybuild.registry.calls import Traffic
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.registry.hosts import Endpoint, split_name
 from lazybuild.registry.ranges import BlobRanges, RangelessHosts
 from lazybuild.registry.retry import Policy
 from lazybuild.registry.session import Request
-from lazybuild.registry.transport import Traffic
 
 T = TypeVar("T")
 

@@ -2,11 +2,13 @@
 
 import json
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lazybuild.registry.redact import printable, scrub
 from lazybuild.registry.retry import Kind, Trouble
-from lazybuild.registry.transport import Answer
+
+if TYPE_CHECKING:
+    from lazybuild.registry.transport import Answer
 
 _MOST: Final = 16 * 1024
 _QUOTA_WORDS: Final = ("pull rate limit", "quota exceeded")
@@ -30,7 +32,7 @@ _PHRASES: Final = {
 }
 
 
-def passed(answer: Answer) -> Answer:
+def passed(answer: "Answer") -> "Answer":
     """The answer, unless its status asks for another attempt: then Trouble, and it is closed."""
     retried = answer.status == _TOO_MANY or (
         answer.status >= _SERVER_ERRORS and answer.status != _NOT_IMPLEMENTED
@@ -47,7 +49,7 @@ def passed(answer: Answer) -> Answer:
     raise Trouble(Kind.QUOTA if spent else Kind.BUSY, message, retry_after=wait)
 
 
-def words(answer: Answer) -> str:
+def words(answer: "Answer") -> str:
     """The status and the registry's own message: `404 Not Found: manifest unknown`."""
     try:
         body = b"".join(answer.blocks(_MOST))

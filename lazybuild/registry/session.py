@@ -9,18 +9,21 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from lazybuild.errors import RegistryError
 from lazybuild.registry import trust
 from lazybuild.registry.auth import Authorizer, TokenReply, Who
+from lazybuild.registry.calls import Call, Sent
 from lazybuild.registry.complaints import passed, words
 from lazybuild.registry.credentials import CredentialSource
 from lazybuild.registry.hosts import Endpoint
 from lazybuild.registry.redact import shown
 from lazybuild.registry.retry import Attempts, Clock, Kind, Policy, Trouble
 from lazybuild.registry.tls import TlsContexts
-from lazybuild.registry.transport import Answer, Call, Sent, Transport
+
+if TYPE_CHECKING:
+    from lazybuild.registry.transport import Answer, Transport
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_HOPS: Final = 5
@@ -68,7 +71,7 @@ class Request:
 class Reply:
     """An answer that is not a redirect, and the place it came from in the end."""
 
-    answer: Answer
+    answer: "Answer"
     url: str
 
 
@@ -77,7 +80,7 @@ class Session:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         credentials: CredentialSource,
         tls: TlsContexts,
         *,
@@ -200,7 +203,7 @@ class Session:
             )
         return Trouble(Kind.REFUSED, said)
 
-    def _exchange(self, request: Request, url: str, ticket: str, *, own: bool) -> Answer:
+    def _exchange(self, request: Request, url: str, ticket: str, *, own: bool) -> "Answer":
         headers = {**request.headers}
         if own:
             headers |= dict(request.endpoint.headers) | (
@@ -221,7 +224,7 @@ class Session:
             self._confirm(request.endpoint, answer)
         return answer
 
-    def _confirm(self, endpoint: Endpoint, answer: Answer) -> None:
+    def _confirm(self, endpoint: Endpoint, answer: "Answer") -> None:
         """The scheme is right unless a TLS server answers plain HTTP with its usual 400."""
         suspicious = answer.status == _FIRST_ERROR and self._schemes.open(endpoint)
         if suspicious and b"HTTPS" in answer.peek(_COMPLAINT):
@@ -246,7 +249,7 @@ class Session:
         with _wording():
             return self._auth.header(self._who(request), request.scopes)
 
-    def _renew(self, request: Request, answer: Answer, used: str) -> str:
+    def _renew(self, request: Request, answer: "Answer", used: str) -> str:
         asked = answer.headers("WWW-Authenticate")
         answer.close()
         with _wording():
@@ -308,7 +311,7 @@ class _Schemes:
             return trial < len(endpoint.schemes)
 
 
-def _next(url: str, answer: Answer, hops: int) -> str:
+def _next(url: str, answer: "Answer", hops: int) -> str:
     """The place a redirect leads to, if it may be followed."""
     location = answer.header("Location")
     answer.close()

@@ -8,10 +8,8 @@ Thread rule: a Transport is shared by all threads, an Answer belongs to one.
 import contextlib
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -21,6 +19,7 @@ from urllib3 import exceptions as broken
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from lazybuild import __version__
+from lazybuild.registry.calls import CONNECT, Call, Timeouts, Traffic
 from lazybuild.registry.dial import dial
 from lazybuild.registry.redact import printable
 from lazybuild.registry.retry import Clock, Kind, Trouble
@@ -29,50 +28,9 @@ if TYPE_CHECKING:
     from urllib3._base_connection import BaseHTTPConnection
 
 BLOCK: Final = 256 * 1024
-_CONNECT: Final = 10.0
 _DRAIN: Final = 64 * 1024  # rather read so much of an unwanted body than open a connection anew
 _TRICKLE: Final = 1024  # bytes that must come within one stall time
 _AGENT: Final = f"lazybuild/{__version__}"
-
-Sent = Callable[[], Iterable[bytes]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds. `stall`: the longest silence, also the window of the lowest speed."""
-
-    connect: float = _CONNECT
-    stall: float = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request on the wire. `body` can be asked for again; `length` are its bytes.
-
-    `tls` is asked for the context only when the scheme is https.
-    """
-
-    method: str
-    url: str
-    tls: Callable[[], ssl.SSLContext]
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Sent | None = None
-    length: int = 0
-    stall: float = 0.0  # instead of the usual, for answers that take their time
-
-
-class Traffic:
-    """Totals of everything that went through one Transport."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.requests = self.received = self.sent = 0
-
-    def count(self, *, requests: int = 0, received: int = 0, sent: int = 0) -> None:
-        with self._lock:
-            self.requests += requests
-            self.received += received
-            self.sent += sent
 
 
 class Answer:
@@ -181,7 +139,7 @@ class _Dialled(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Named by urllib3, which calls it for every new connection, also to a proxy."""
-        seconds = self.timeout if isinstance(self.timeout, int | float) else _CONNECT
+        seconds = self.timeout if isinstance(self.timeout, int | float) else CONNECT
         try:
             connection = dial(self.host.strip("[]"), self.port, float(seconds))
         except socket.gaierror as error:
