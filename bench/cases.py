@@ -28,8 +28,11 @@ SLOW = 3
 # --- cold builds over a link ---------------------------------------------------------------------
 
 
+UNKNOWN = ("--profile-from=off", "--profile-to=off")
+
+
 def cold(stand, image, *flags, rtt, mbit, runs, watch=False):
-    """The middle of several builds, each with an empty store."""
+    """The middle of several builds, each with an empty store and, unless told, no profile."""
     found = []
     with (
         stand.context({"Dockerfile": COMPILE}) as context,
@@ -38,7 +41,7 @@ def cold(stand, image, *flags, rtt, mbit, runs, watch=False):
         base = f"BASE=127.0.0.1:{link.port}/{image}"
         for _ in range(runs):
             with stand.store() as store:
-                words = ("-t", "x", "--build-arg", base, *flags)
+                words = ("-t", "x", "--build-arg", base, *(flags or UNKNOWN))
                 found.append(stand.build(store, context, *words, watch=watch))
     return sorted(found, key=lambda spent: spent.wall)[len(found) // 2]
 
@@ -62,6 +65,18 @@ def lazy(stand):
             yield Figure("lazy", f"bytes fetched over bytes read, {where}", ratio, "", 1.15)
     spent = cold(stand, image, rtt=20, mbit=400, runs=1, watch=True)
     yield Figure("lazy", "memory of builder and daemon", spent.memory, "MB", 200)
+
+
+def profiled(stand):
+    """As `lazy`, with the access profile that a first build has left beside the base."""
+    image = stand.image("known")
+    cold(stand, image, "--profile-from=off", rtt=0, mbit=1000, runs=1)
+    for rtt, mbit, limit in ((20, 400, 1.6), (100, 400, None), (20, 50, None)):
+        spent = cold(stand, image, "--profile-to=off", rtt=rtt, mbit=mbit, runs=stand.repeat)
+        note = f"cpu {spent.cpu:.1f} s, {spent.stats['requests']} requests"
+        yield Figure(
+            "profiled", f"cold build, {mbit} Mbit/s, {rtt} ms", spent.wall, "s", limit, note=note
+        )
 
 
 def eager(stand):
@@ -189,6 +204,7 @@ CASES = {
     "steps": steps,
     "parallel": parallel,
     "lazy": lazy,
+    "profiled": profiled,
     "eager": eager,
     "context": context,
     "writing": writing,
