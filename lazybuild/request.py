@@ -123,6 +123,7 @@ class BuildRequest:
     jobs: int = 0
     registries: RegistryConfig = field(default_factory=RegistryConfig)
     builder: Builder | None = None
+    keep_storage: int = 0
     on_failure: OnFailure | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 

@@ -4,7 +4,7 @@ import json
 import time
 from functools import partial
 
-from lazybuild.build import inputs, translate
+from lazybuild.build import inputs, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
@@ -19,7 +19,7 @@ from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.dockerfile.syntax import require_known_syntax
-from lazybuild.errors import BuildError, DockerfileError
+from lazybuild.errors import BuildError, DockerfileError, ResourceError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
 from lazybuild.request import BuildRequest, BuildResult
@@ -43,9 +43,9 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
     try:
         if space is not None:
             space.sink = events
-            return _build(space, request, given, events, started)
+            return _with_room(space, request, given, events, started)
         with open_space(request, events) as own:
-            return _build(own, request, given, events, started)
+            return _with_room(own, request, given, events, started)
     except (BuildError, DockerfileError) as error:
         error.source = error.source or given.document.source
         raise
@@ -60,6 +60,21 @@ def open_space(request: BuildRequest, sink: Sink) -> Space:
         stop=request.stop,
         isolation=request.isolation,
     )
+
+
+def _with_room(
+    space: Space, request: BuildRequest, given: Inputs, events: Collector, started: float
+) -> BuildResult:
+    """Build, once more when the disk was full and the cache could give some of it back."""
+    try:
+        result = _build(space, request, given, events, started)
+    except ResourceError as error:
+        if not room.make(space, error):
+            raise
+        request.stop.clear()
+        result = _build(space, request, given, events, started)
+    room.keep_within(space, request.keep_storage)
+    return result
 
 
 def _build(

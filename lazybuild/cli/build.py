@@ -145,6 +145,12 @@ OPTIONS: list[config.Decorator] = [
     ),
     _one("--isolation", metavar="TIER", text="Force a tier (T1, T3); see doctor."),
     click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
+    click.option(
+        "--keep-storage",
+        default=lambda: os.environ.get("LAZYBUILD_KEEP_STORAGE", ""),
+        metavar="SIZE",
+        help="Let the cache be this large (or $LAZYBUILD_KEEP_STORAGE; a fifth of the disk).",
+    ),
     _one("--iidfile", metavar="FILE", text="Write the image ID there."),
     _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
     click.option(
@@ -268,6 +274,9 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         profile_to=given["profile_to"],
         isolation=given["isolation"],
         jobs=given["jobs"],
+        keep_storage=config.size(given["keep_storage"], "--keep-storage")
+        if given["keep_storage"]
+        else 0,
         registries=registries,
         builder=builder(given["builder"], given["builder_tls"]),
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lazybuild.errors import HostError, ResourceError
 
+_TIGHT = 64 << 10
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BROKEN = frozenset({errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
 
@@ -32,6 +33,13 @@ def translated(path: Path) -> Iterator[None]:
         if error.errno in _BROKEN:
             raise HostError(f"can't use the store at {path}: {error.strerror}") from error
         raise
+
+
+def is_full(path: Path) -> bool:
+    """Whether the file system has no room for another file."""
+    found = os.statvfs(path)
+    no_files = bool(found.f_files) and not found.f_favail
+    return no_files or found.f_bavail * found.f_frsize < _TIGHT
 
 
 def sync_dir(path: Path) -> None:

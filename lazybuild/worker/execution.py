@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from lazybuild.errors import BuildError, StepFailedError
+from lazybuild.errors import BuildError, ResourceError, StepFailedError
 from lazybuild.events import VertexLog
 from lazybuild.executor.run import Exit, Stdio
 from lazybuild.executor.run import run as run_sandboxed
@@ -15,6 +15,7 @@ from lazybuild.llb.ops import ExecOp, Meta, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.solver.once import StoppedError
+from lazybuild.store.disk import is_full
 from lazybuild.worker import mounts, secrets
 from lazybuild.worker.services import NamespaceNeededError, Result, Services
 
@@ -111,6 +112,11 @@ def _judge(services: Services, meta: Meta, ended: Exit) -> None:
     if not _failed(meta, ended):
         return
     command = " ".join(meta.args)
+    if is_full(services.store.root):
+        raise ResourceError(
+            f'process "{command}" failed ({ended}) with no space left at {services.store.root}',
+            hint="make room or run `lazybuild prune`; --root moves the store",
+        )
     raise StepFailedError(
         f'process "{command}" did not complete successfully: {ended}', status=ended.status
     )
