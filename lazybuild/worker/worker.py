@@ -1,10 +1,11 @@
 """`Worker`: the solver's `Ops` on this machine. Sends each op to the module that knows it."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from lazybuild.errors import BuildError, NotSupportedYetError
+from lazybuild.errors import BuildError, NotSupportedYetError, ResourceError
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
@@ -15,6 +16,8 @@ from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.types import KeyPlan, Selection
 from lazybuild.worker import execution, files, keys
 from lazybuild.worker.services import Result, Services, Source, scheme
+
+SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Worker:
@@ -48,7 +51,11 @@ class Worker:
             yield
         except OSError as error:
             self._services.check()
-            raise BuildError(f"{error.filename or ''}: {error.strerror}".strip(": ")) from error
+            message = f"{error.filename or ''}: {error.strerror}".strip(": ")
+            if error.errno in SCARCE:
+                hint = "make room or run `lazybuild prune`; --root moves the store"
+                raise ResourceError(message, hint=hint) from error
+            raise BuildError(message) from error
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
         op = vertex.op
