@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from cached import cached
 from link import Link
 from report import Figure
+from soak import soak
 from stand import Spent, median
 
 COMPILE = """\
@@ -208,4 +210,6 @@ CASES = {
     "eager": eager,
     "context": context,
     "writing": writing,
+    "cached": cached,
+    "soak": soak,
 }

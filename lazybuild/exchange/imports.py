@@ -25,6 +25,8 @@ from lazybuild.store import Layer, Store
 from lazybuild.worker.records import Records
 from lazybuild.worker.services import Result
 
+SMALL = 128 << 10  # bytes; looking for the TOC reads as much, so such a layer may as well be had
+
 
 class Imported:
     """One cache that was read, and the place its layers are had from."""
@@ -134,7 +136,7 @@ class ImportedRecords:
         wanted = replace(layer, origins=tuple(dict.fromkeys((*layer.origins, *place.origins))))
         if wanted.descriptor is None:
             raise IntegrityError(f"layer {layer.id} has no blob")
-        if not wanted.toc_digest or not place.origins:
+        if not wanted.toc_digest or not place.origins or wanted.descriptor.size <= SMALL:
             place.fetch(wanted.descriptor)
         if wanted.toc_digest:
             self._check_toc(wanted)
