@@ -225,11 +225,9 @@ def test_a_pod_is_reached_by_arguments_only():
 
 @pytest.mark.parametrize("text", ["unix:///nowhere.sock", "tcp://127.0.0.1:1", "docker:///no"])
 def test_nobody_there_is_said_at_once(text):
-    with (
-        pytest.raises(HostError, match="No such file|no dockerd|refused"),
-        dial.connected(dial.parse(text), Tls()),
-    ):
+    with pytest.raises(HostError) as caught, dial.connected(dial.parse(text), Tls()):
         pass
+    assert caught.value.message.startswith((text, "no dockerd at"))
 
 
 def test_exporters_of_a_buildkit():
