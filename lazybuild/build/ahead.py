@@ -54,6 +54,7 @@ class Ahead:
         self._found: dict[str, Future[Profile]] = {}
         self._followers: defaultdict[str, list[Vertex]] = defaultdict(list)
         self._started: set[Digest] = set()
+        self._queued: set[tuple[str, ...]] = set()
         self._fetched: dict[str, Fetched] = {}
 
     def begin(self, head: Vertex) -> None:
@@ -84,7 +85,7 @@ class Ahead:
             if queued:
                 lazy.settle(SETTLE_SECONDS)
             unknown = [] if reads else [vertex]
-            for later in self._followers[vertex.digest]:
+            for later in self._not_yet_queued(vertex, mounted):
                 known = self._reads(later)
                 self._want(lazy, known, mounted)
                 unknown += [] if known else [later]
@@ -136,6 +137,17 @@ class Ahead:
                 self._started.add(digest)
             if new and digest not in known:
                 lazy.prefetch(digest, landmark=True)
+
+    def _not_yet_queued(self, vertex: Vertex, mounted: Sequence[Digest]) -> list[Vertex]:
+        """The steps after this one, each once for the same layers: asking is not free."""
+        with self._lock:
+            new = [
+                later
+                for later in self._followers[vertex.digest]
+                if (later.digest, *mounted) not in self._queued
+            ]
+            self._queued |= {(later.digest, *mounted) for later in new}
+        return new
 
     def _guess(self, lazy: LazyFs, steps: Sequence[Vertex], mounted: Sequence[Digest]) -> None:
         """Of steps that nobody has seen yet the words of the command must do."""
