@@ -25,6 +25,8 @@ def soak(stand):
     outcome = work.run(COUNT, PARALLEL)
     note = f"{COUNT} builds, {PARALLEL} at a time, {outcome.killed} killed"
     yield Figure("soak", "wall time", time.monotonic() - began, "s", note=note)
+    for name, code, said in outcome.failures:
+        print(f"{name}: exit code {code}\n{said}", file=sys.stderr)
     yield Figure("soak", "builds that failed", len(outcome.failures), "", 0)
     yield Figure("soak", "processes and mounts left", len(settled(many.leftovers)), "", 0)
     yield Figure("soak", "things wrong with the store", len(damage(many.root)), "", 0)
