@@ -4,8 +4,10 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from frontend import subrequests
+from frontend import hot, subrequests
 from frontend.options import Options
 from frontend.resolver import GatewayResolver
 from frontend.sources import Loader, Sources
@@ -15,10 +17,11 @@ from lazybuild.dockerfile.compile import compile_each
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import Compiled, CompileOptions
 from lazybuild.dockerfile.rules import RULES
-from lazybuild.errors import BuildError, DockerfileError, LazybuildError
+from lazybuild.errors import BuildError, DockerfileError, LazybuildError, Span, UsageError
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import codec
 from lazybuild.wire import faults
+from lazybuild.wire.decode import decode_bytes
 from lazybuild.wire.encode import encode
 from lazybuild.wire.faults import Json, Place
 from lazybuild.wire.gateway import Gateway, Lookup, Outcome
@@ -26,6 +29,8 @@ from lazybuild.wire.gateway import Gateway, Lookup, Outcome
 ENTITLEMENTS = frozenset({"security.insecure", "network.host"})
 """The daemon knows what the client grants, and refuses the rest when it is solved."""
 
+OWN_IMAGE = Path("/run/config/buildkit/metadata/frontend.bin")
+FIRST_LINE = Span(path="Dockerfile", line=1, end_line=1)
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
 EPOCH = "source.date.epoch"
@@ -81,6 +86,10 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     try:
         made = _compile(sources, given, options, resolver)
         _warn(gateway, sources, given, made)
+        if hot.wanted(options.build_args):
+            tool = _tool(options)
+            made = tuple(_ordered(result, tool, options) for result in made)
+            _warn_one(gateway, sources, Finding(rule="", message=hot.ADVICE, span=FIRST_LINE))
     except (BuildError, DockerfileError) as error:
         error.source = error.source or sources.document.source
         raise
@@ -141,23 +150,44 @@ def _warn(
     gateway: Gateway, sources: Sources, given: CompileOptions, made: tuple[Compiled, ...]
 ) -> None:
     found = checks.findings(sources.document, given, made[0])
-    data = sources.text.data
     for finding in found:
-        _warn_one(gateway, sources.loaded, finding, data)
+        _warn_one(gateway, sources, finding)
     broken = checks.violation(found, checks.choice_of(sources.document, given.build_args))
     if broken is not None:
         raise broken
 
 
-def _warn_one(gateway: Gateway, vertex: str, finding: Finding, data: bytes) -> None:
+def _warn_one(gateway: Gateway, sources: Sources, finding: Finding) -> None:
+    """In the form of the reference, on the vertex that the Dockerfile was loaded by."""
     rule = RULES.get(finding.rule)
+    line = f"{finding.rule}: {finding.message} (line {finding.span.line})"
     gateway.warn(
-        vertex,
-        f"{finding.rule}: {finding.message} (line {finding.span.line})",
+        sources.loaded,
+        line if rule else finding.message,
         url=rule.url if rule else "",
         detail=rule.description if rule else "",
-        place=Place(span=finding.span, data=data),
+        place=Place(span=finding.span, data=sources.text.data),
     )
+
+
+def _tool(options: Options) -> hot.Tool:
+    """Our own image, as BuildKit says where it came from."""
+    try:
+        root = decode_bytes(OWN_IMAGE.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{hot.MODE}={hot.HOT}: BuildKit does not say which image this is"
+        ) from error
+    if root is None:
+        raise UsageError(f"{hot.MODE}={hot.HOT}: the frontend has no image")
+    return hot.Tool(root=root, argv=(sys.executable, "-m", "frontend.order"), env=options.own_env)
+
+
+def _ordered(result: Compiled, tool: hot.Tool, options: Options) -> Compiled:
+    if result.head is None:
+        return result
+    head, config = hot.ordered(result.head, result.config, tool, options.build_args)
+    return replace(result, head=head, config=config)
 
 
 def _solve(

@@ -42,6 +42,8 @@ class Options:
 
     values: Mapping[str, str] = field(default_factory=dict)
     session: str = ""
+    own_env: tuple[str, ...] = ()
+    """What this program needs in its environment, to run itself again in a step."""
 
     def text(self, key: str, default: str = "") -> str:
         return self.values.get(key) or default
@@ -168,6 +170,7 @@ def read(environment: Mapping[str, str]) -> Options:
     return Options(
         values={name: value for name, _, value in pairs},
         session=environment.get(SESSION, ""),
+        own_env=tuple(f"{n}={v}" for n, v in environment.items() if n.startswith("PYTHON")),
     )
 
 

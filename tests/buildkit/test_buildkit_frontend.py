@@ -150,3 +150,28 @@ def test_questions_are_answered(moby, frontend, context, name, text):
     (context / "Dockerfile").write_text(f"# syntax={frontend}\nFROM scratch AS big\nLABEL a=b\n")
     words = ("env", "BUILDX_EXPERIMENTAL=1", "docker", "buildx", "build", f"--print={name}")
     assert text in moby.run(*words, moby.there(context)).stdout
+
+
+def test_the_ordered_layer(moby, base, frontend, context):
+    """What is read first stands before the landmark, in an eStargz layer; the image is the same."""
+    text = f"# syntax={frontend}\nFROM {base}\nRUN echo 1 > /warm && echo 2 > /cold\n"
+    (context / "Dockerfile").write_text(text)
+    target = moby.shared / "hot.tar"
+    attrs = "compression=estargz,force-compression=true,oci-mediatypes=true"
+    output = f"type=oci,dest={moby.there(target)},{attrs}"
+    arguments = ("LAZYBUILD_OUTPUT=hot", "LAZYBUILD_PREFETCH=warm")
+    flags = [word for each in arguments for word in ("--build-arg", each)]
+    done = moby.build(context, "--output", output, *flags)
+    assert "compression=estargz" in done.stderr
+    with tarfile.open(target) as archive:
+        read = {name: archive.extractfile(name).read() for name in _files(archive)}
+    (manifest,) = _manifests(read, json.loads(read["index.json"]))
+    *_, first, marks = (_names(_blob(read, layer)) for layer in manifest["layers"])
+    assert first == [".lazybuild-first", ".lazybuild-first/00001", ".prefetch.landmark", "warm"]
+    assert marks == [".wh..lazybuild-first", ".wh..prefetch.landmark"]
+    assert "containerd.io/snapshot/stargz/toc.digest" in manifest["layers"][-2]["annotations"]
+
+
+def _names(blob):
+    with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
+        return [member.name for member in archive if member.name != "stargz.index.json"]
