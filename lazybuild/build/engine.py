@@ -110,6 +110,10 @@ class Engine:
         self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))
         return result
 
+    def _renew(self) -> None:
+        self._space.renew_lazy()
+        self.snapshots.forget_mounted()
+
     def _services(self, start: Start) -> Services:
         request = self._request
         return Services(
@@ -121,6 +125,8 @@ class Engine:
             inside=self._space.inside,
             tracer=self.trace,
             check=self._space.check,
+            lost=self._space.lost,
+            renew=self._renew,
             options=self.options,
             start=start,
             epoch=request.epoch,

@@ -17,7 +17,8 @@ from lazybuild.executor.ladder import Host
 from lazybuild.oci.ranges import RangeReader
 from lazybuild.registry.client import Registry
 from lazybuild.registry.config import RegistryConfig
-from lazybuild.snapshots.lazyfs.client import DaemonDiedError, LazyFs
+from lazybuild.snapshots.lazyfs import watchdog
+from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
 from lazybuild.store import Layer, Store
 
 
@@ -37,6 +38,7 @@ class Space:
         self._lock = threading.Lock()
         self._registry: Registry | None = None
         self._lazy: LazyFs | None = None
+        self._lost = threading.Event()
         self.store = self._stack.enter_context(Store(self.root))
         self._stack.enter_context(self.store.lease("space"))
 
@@ -82,10 +84,25 @@ class Space:
                 self._lazy = self._start_lazy()
             return self._lazy
 
+    def renew_lazy(self) -> None:
+        """Start another lazy file system in place of one that is gone; its mounts stay dead."""
+        with self._lock:
+            if self._lazy is not None and not self._lazy.alive:
+                self._lazy.close()
+                self._lazy = self._start_lazy()
+
+    def lost(self) -> threading.Event:
+        """Set when the lazy file system that serves now ends before its time."""
+        return self._lost
+
     def _start_lazy(self) -> LazyFs:
+        self._lost = lost = threading.Event()
         mountpoint = self._stack.enter_context(self.store.scratch.directory("lazy"))
-        started = LazyFs.start(mountpoint, self.root, self.config.to_json())
+        handlers = Handlers(died=lost.set)
+        config = self.config.to_json()
+        started = LazyFs.start(mountpoint, self.root, config, handlers=handlers)
         self._stack.callback(started.close)
+        watchdog.watch(started, lost, patience=self.config.patience)
         return started
 
     def ranges(self, layer: Layer) -> RangeReader:

@@ -63,7 +63,7 @@ class Trace:
         self._ahead = ahead
         self._ordered = ordered
         self._lock = threading.Lock()
-        self._seen = 0
+        self._seen: dict[int, int] = {}  # by the daemon that counts
         self.uses = Uses(space.store)
 
     @contextmanager
@@ -107,8 +107,9 @@ class Trace:
         if lazy is None:
             return []
         with self._lock:
-            found = lazy.trace(self._seen)
-            self._seen += len(found)
+            start = self._seen.get(lazy.pid, 0)
+            found = lazy.trace(start)
+            self._seen[lazy.pid] = start + len(found)
         return [(self._layer_id(digest), name) for digest, name in found]
 
     def _layer_id(self, digest: str) -> str:

@@ -86,6 +86,7 @@ class Snapshots:
         self._folder = folder
         self._sink = sink
         self._trees: dict[str, LayerTree] = {}
+        self._mounted: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         recover(store)
@@ -110,6 +111,13 @@ class Snapshots:
             raise BuildError(f"layer {layer_id} is no longer in the store")
         return found
 
+    def forget_mounted(self) -> None:
+        """Look anew at layers that were seen through their mounts: those are gone."""
+        for layer_id in list(self._mounted):
+            with self._lock(layer_id):
+                self._mounted.discard(layer_id)
+                self._trees.pop(layer_id, None)
+
     def _opened(self, layer: Layer) -> LayerTree:
         """By the TOC where the blob is near, else by a directory, else by the TOC from afar."""
         if not self._is_near(layer):
@@ -117,6 +125,7 @@ class Snapshots:
                 return self._directory_tree(layer)
             folder = self._folder(layer)
             if folder is not None:
+                self._mounted.add(layer.id)
                 return DirTree(folder)
         toc = self._toc(layer)
         if toc is not None:

@@ -1,6 +1,7 @@
 """ExecOp: mounts the snapshot, runs the command in a sandbox over it, keeps what it wrote."""
 
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +22,17 @@ from lazybuild.worker.services import NamespaceNeededError, Result, Services
 
 SHELL = ("/bin/sh",)
 SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
+
+
+class AnyOf(threading.Event):
+    """Set when any of these events is."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        super().__init__()
+        self._events = events
+
+    def is_set(self) -> bool:
+        return any(event.is_set() for event in self._events)
 
 
 def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
@@ -47,7 +59,8 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             shm_size=shm_size(op),
         )
         with services.tracer.watch(vertex, base, step.merged):
-            ended = run_sandboxed(spec, _listener(services, vertex), services.stop)
+            ending = AnyOf(services.stop, services.lost())
+            ended = run_sandboxed(spec, _listener(services, vertex), ending)
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)

@@ -68,7 +68,8 @@ def nothing_to_restore(name: str, target: Path) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`inside` says whether the process stands in its namespaces. `check` raises when a lazy layer
-    could not be read, so that a step that failed for it is not taken for a broken program.
+    could not be read, so that a step that failed for it is not taken for a broken program. `lost`
+    is set when the lazy file system ends during a step, `renew` puts another one in its place.
     """
 
     store: Store
@@ -79,6 +80,8 @@ class Services:
     inside: bool
     tracer: Tracer
     check: Callable[[], None]
+    lost: Callable[[], threading.Event]
+    renew: Callable[[], None]
     options: WriterOptions
     start: Start
     epoch: int | None = None

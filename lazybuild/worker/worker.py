@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from lazybuild.errors import BuildError, NotSupportedYetError, ResourceError
+from lazybuild.errors import BuildError, LazybuildError, NotSupportedYetError, ResourceError
+from lazybuild.events import Warned
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
 from lazybuild.snapshots.contenthash import content_digest
 from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.snapshots.lazyfs.client import DaemonDiedError
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.types import KeyPlan, Selection
@@ -41,8 +43,23 @@ class Worker:
         return parts[0] if len(parts) == 1 else keys.fingerprint(list(parts))
 
     def run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
+        """Do the op; once more, from the start, when the lazy file system ended meanwhile."""
+        lost = self._services.lost()
+        try:
+            with self._reading():
+                return self._run(vertex, inputs)
+        except LazybuildError as error:
+            ended = lost.is_set() or isinstance(error, DaemonDiedError)
+            if not ended or self._services.stop.is_set():
+                raise
+        self._again(vertex)
         with self._reading():
             return self._run(vertex, inputs)
+
+    def _again(self, vertex: Vertex) -> None:
+        self._services.renew()
+        text = "the lazy file system ended during the step, which runs again from its start"
+        self._services.sink(Warned(message=f"{vertex.name}: {text}", vertex=vertex.digest))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
