@@ -3,11 +3,14 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lazybuild.build import contexts
+from lazybuild.build.contexts import Remote
 from lazybuild.dockerfile.ignore import read_patterns
 from lazybuild.dockerfile.nodes import Document
+from lazybuild.dockerfile.options import FrontendInput
 from lazybuild.dockerfile.parse import parse
 from lazybuild.errors import UsageError
 from lazybuild.request import BuildRequest
@@ -21,7 +24,9 @@ URL_MARKS = ("://", "git@")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """`context` is a context as the compiler names it; `directories` the local ones by name."""
+    """`context` is a context as the compiler names it; `directories` the local ones by name.
+    `keep` holds what has to exist until the build is over.
+    """
 
     document: Document
     context: str
@@ -29,14 +34,23 @@ class Inputs:
     directories: Mapping[str, Path]
     ignored: tuple[str, ...]
     ignored_in: Mapping[str, tuple[str, ...]]
+    inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
+    keep: object = None
 
 
 def read(request: BuildRequest) -> Inputs:
+    named = contexts.named(request)
+    places = {
+        name: _directory(value, f"--build-context {name}")
+        for name, value in named.items()
+        if _is_local(value)
+    }
+    others = {name: value for name, value in named.items() if name not in places}
+    remote = contexts.read(request)
+    if remote is not None:
+        return _remote(request, remote, places, others)
     root = _context_directory(request.context)
     path, data = _dockerfile(request, root)
-    named = {name: value for name, value in request.build_contexts.items() if _is_local(value)}
-    places = {name: _directory(value, f"--build-context {name}") for name, value in named.items()}
-    others = {name: value for name, value in request.build_contexts.items() if name not in places}
     return Inputs(
         document=parse(data, path),
         context=f"local:{MAIN}",
@@ -44,6 +58,22 @@ def read(request: BuildRequest) -> Inputs:
         directories={MAIN: root, **places},
         ignored=_ignored(root, path if path != "-" else ""),
         ignored_in={name: _ignored(place, "") for name, place in places.items()},
+    )
+
+
+def _remote(
+    request: BuildRequest, remote: Remote, places: Mapping[str, Path], others: Mapping[str, str]
+) -> Inputs:
+    name = request.dockerfile if request.dockerfile not in ("", "-") else "Dockerfile"
+    return Inputs(
+        document=parse(remote.dockerfile, name),
+        context=remote.context,
+        contexts={**others, **{name: f"local:{name}" for name in places}},
+        directories={**remote.directories, **places},
+        ignored=(),
+        ignored_in={name: _ignored(place, "") for name, place in places.items()},
+        inputs=remote.inputs,
+        keep=remote.keep,
     )
 
 

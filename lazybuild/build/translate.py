@@ -29,6 +29,7 @@ def compile_options(request: BuildRequest, given: Inputs) -> CompileOptions:
         epoch=request.epoch,
         context=given.context,
         contexts=given.contexts,
+        inputs=given.inputs,
         ignored=given.ignored,
         ignored_in=given.ignored_in,
         allow=frozenset(request.allow),

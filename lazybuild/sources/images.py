@@ -90,7 +90,7 @@ class Images:
                 diff_id=diff_id,
                 toc_digest=descriptor.annotations.get(media.TOC_DIGEST),
                 ordered=True,
-                origins=(name,),
+                origins=() if self._store.blobs.has(descriptor.digest) else (name,),
             )
             self._store.meta.put_layer(known)
         if known.diff_id not in (None, diff_id):
@@ -102,6 +102,10 @@ class Images:
     # --- manifests -------------------------------------------------------------------------------
 
     def _known(self, ref: Reference, want: Platform) -> Digest | None:
+        if ref.digest and self._store.blobs.has(ref.digest):
+            data = self._store.blobs.read(ref.digest)
+            pinned = codec.describe(codec.parse_document(data), data)
+            return self._select(ref, pinned, want, 0)
         return self._pinned(ref, want) or self._tagged(ref, want) or self._remembered(ref, want)
 
     def _pinned(self, ref: Reference, want: Platform) -> Digest | None:

@@ -1,10 +1,12 @@
 """Secrets and agents that steps ask for by id. Never in a layer, key or log."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lazybuild.errors import BuildError
 from lazybuild.llb.ops import ExecOp
+from lazybuild.request import BuildRequest, Secret
 from lazybuild.worker.services import Services
 
 MAX_SECRET = 500 << 10  # as BuildKit bounds them
@@ -27,12 +29,22 @@ def read(services: Services, name: str, *, optional: bool) -> bytes | None:
         if optional:
             return None
         raise BuildError(f"secret {name}: not found", hint=f"give --secret id={name},src=FILE")
-    value = os.environb.get(os.fsencode(secret.env)) if secret.env else _file(secret.file)
+    value = _value(secret)
     if value is None:
         raise BuildError(f"secret {name}: the variable {secret.env} is not set")
     if len(value) > MAX_SECRET:
         raise BuildError(f"secret {name}: more than {MAX_SECRET >> 10} KiB")
     return value
+
+
+def of_request(request: BuildRequest) -> Callable[[str], bytes | None]:
+    """The secrets of a request by id, None for one that was not given: for what asks by itself."""
+    given = {secret.id: secret for secret in request.secrets}
+    return lambda name: _value(given[name]) if name in given else None
+
+
+def _value(secret: Secret) -> bytes | None:
+    return os.environb.get(os.fsencode(secret.env)) if secret.env else _file(secret.file)
 
 
 def _file(name: str) -> bytes:

@@ -57,11 +57,11 @@ class Builder:
             **environment,
         }
 
-    def start(self, *arguments, **options):
+    def start(self, *arguments, stdin_bytes=None, **options):
         return subprocess.Popen(
             [sys.executable, "-m", "lazybuild", *map(str, arguments)],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin_bytes is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             **options,

@@ -1,0 +1,137 @@
+"""Build contexts that are not directories: standard input, URLs, repositories, image layouts.
+
+Each becomes what the compiler knows: a source of the graph, a directory, or an image of the store.
+What it holds as a Dockerfile is read here. Ignore files count for directories only.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lazybuild.dockerfile.contexts import ARCHIVE, git_source, http_source, unpacked
+from lazybuild.dockerfile.giturl import GitUrl, parse_git
+from lazybuild.dockerfile.options import FrontendInput
+from lazybuild.errors import BuildError, UsageError
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.ops import SourceOp
+from lazybuild.request import BuildRequest
+from lazybuild.snapshots.paths import clean
+from lazybuild.snapshots.tree import Tree, resolve
+from lazybuild.sources.archives import archive_tree, is_archive
+from lazybuild.sources.git import GitSources
+from lazybuild.sources.http import HttpSources
+from lazybuild.sources.layouts import take_over
+from lazybuild.store import Store
+from lazybuild.worker.secrets import of_request
+
+STDIN = "stdin"
+LAYOUT = "oci-layout://"
+MAX_DOCKERFILE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A main context that is no directory of the user's: its name for the compiler, the Dockerfile
+    that it holds or is, and what has to exist until the build is over (`keep`).
+    """
+
+    context: str
+    dockerfile: bytes = b""
+    directories: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
+    keep: object = None
+
+
+def read(request: BuildRequest) -> Remote | None:
+    """The main context, or None for a directory."""
+    if request.context == "-":
+        return _stdin(request)
+    if url := parse_git(request.context):
+        return _git(request, url)
+    if request.context.startswith(("http://", "https://")):
+        return _http(request)
+    return None
+
+
+def _stdin(request: BuildRequest) -> Remote:
+    """A tar archive, or a Dockerfile that copies nothing."""
+    place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
+    home = Path(place.name)
+    if not request.stdin:
+        raise UsageError("the context should come on standard input, and nothing came")
+    (home / ARCHIVE).write_bytes(request.stdin)
+    if not is_archive(home / ARCHIVE):
+        (home / ARCHIVE).unlink()
+        local = {"context": home}
+        return Remote(
+            context="local:context", dockerfile=request.stdin, directories=local, keep=place
+        )
+    source = Vertex(
+        op=SourceOp(identifier=f"local://{STDIN}"),
+        options=VertexOptions(name="[internal] load context from standard input"),
+    )
+    return Remote(
+        context=f"input:{STDIN}",
+        dockerfile=_found(_archive(home / ARCHIVE), request),
+        directories={STDIN: home},
+        inputs={STDIN: FrontendInput(head=unpacked(Edge(source)))},
+        keep=place,
+    )
+
+
+def _http(request: BuildRequest) -> Remote:
+    """An archive behind a URL; anything else there is the Dockerfile itself."""
+    with Store(request.root) as store:
+        file = HttpSources(store=store, secrets=of_request(request)).file(
+            http_source(request.context, ARCHIVE)
+        )
+        path = store.blobs.path(file.digest)
+        if is_archive(path):
+            return Remote(context=request.context, dockerfile=_found(_archive(path), request))
+        if file.size > MAX_DOCKERFILE:
+            raise UsageError(f"{request.context}: neither an archive nor a Dockerfile")
+        data = path.read_bytes()
+    place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
+    local = {"context": Path(place.name)}
+    return Remote(context="local:context", dockerfile=data, directories=local, keep=place)
+
+
+def _git(request: BuildRequest, url: GitUrl) -> Remote:
+    op = git_source(url)
+    with Store(request.root) as store:
+        sources = GitSources(store=store, environ=dict(os.environ), secrets=of_request(request))
+        with sources.checkout(op, sources.commit(op)) as checkout:
+            return Remote(context=request.context, dockerfile=_found(checkout.tree, request))
+
+
+def _archive(path: Path) -> Tree:
+    return archive_tree(path, now=time.time_ns())
+
+
+def _found(tree: Tree, request: BuildRequest) -> bytes:
+    """The Dockerfile inside a context; from standard input, if that is asked for."""
+    if request.dockerfile == "-" and request.context != "-":
+        return request.stdin
+    for name in (request.dockerfile,) if request.dockerfile else ("Dockerfile", "dockerfile"):
+        path = resolve(tree, clean(name))
+        node = tree.lookup(path)
+        if node is not None and node.size <= MAX_DOCKERFILE:
+            with tree.open(path) as file:
+                return file.read(MAX_DOCKERFILE)
+    raise BuildError(f"{request.context}: the context has no Dockerfile", hint="name it with -f")
+
+
+def named(request: BuildRequest) -> Mapping[str, str]:
+    """Contexts by name; an image layout's image is taken into the store and named there."""
+    found = {}
+    for name, value in request.build_contexts.items():
+        if value.startswith(LAYOUT):
+            with Store(request.root) as store:
+                digest = take_over(store, value.removeprefix(LAYOUT))
+            found[name] = f"docker-image://oci-layout.invalid/image@{digest}"
+        else:
+            found[name] = value
+    return found
