@@ -151,6 +151,13 @@ OPTIONS: list[config.Decorator] = [
         metavar="SIZE",
         help="Let the cache be this large (or $LAZYBUILD_KEEP_STORAGE; a fifth of the disk).",
     ),
+    _flag("--check", text="Check the Dockerfile instead of building it: --call=check."),
+    _one(
+        "--call",
+        metavar="METHOD",
+        text="check, outline or targets instead of build; METHOD,format=json.",
+    ),
+    _one("--format", metavar="FORMAT", text="Of --check and --call: text or json."),
     _one("--iidfile", metavar="FILE", text="Write the image ID there."),
     _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
     click.option(
@@ -193,7 +200,12 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     values.pop("progress", None)
     iidfile, metadata_file = values.pop("iidfile"), values.pop("metadata_file")
     logfile, choice = values.pop("logfile"), values.pop("on_failure") or ""
+    method, form = asked_method(values)
     request = request_of(context, values)
+    if method != "build":
+        from lazybuild.cli import check  # noqa: PLC0415 - builds don't need it
+
+        return check.answer(request, method, json=form == "json")
     view = views.logged(views.open_view(debug.plain_mode(mode, choice)), logfile)
     result = build_shown(request, view, choice)
     if iidfile:
@@ -228,10 +240,12 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
     """The request that the flags ask for."""
     given = dict(values)
     registries = config.registries(given)
-    stdin = sys.stdin.buffer.read() if "-" in (context, given["file"]) else b""
+    stdin = standard_input(context, given["file"])
     arguments = read_files(given["build_arg_file"])
     arguments |= config.assignments(given["build_arg"], "--build-arg", from_environment=True)
     epoch = given["source_date_epoch"]
+    if epoch is None and arguments.get("SOURCE_DATE_EPOCH", "").isdecimal():
+        epoch = int(arguments["SOURCE_DATE_EPOCH"])
     return BuildRequest(
         root=config.store_root(given["root"]),
         context=context,
@@ -293,6 +307,24 @@ def builder(address: str, tls: str) -> Builder | None:
         return None
     named = {"server_name" if name == "name" else name: text for name, text in files.items()}
     return Builder(address=address, **named)
+
+
+def standard_input(context: str, file: str) -> bytes:
+    return sys.stdin.buffer.read() if "-" in (context, file) else b""
+
+
+def asked_method(values: dict[str, Any]) -> tuple[str, str]:
+    """What `--call METHOD[,format=json]` and `--check` ask for instead of a build."""
+    check, form = values.pop("check"), values.pop("format")
+    method, *options = (values.pop("call") or "build").split(",")
+    for option in options:
+        name, _, value = option.partition("=")
+        if name != "format":
+            raise UsageError(f"--call {method}: {option!r} is not an option", hint="format=json")
+        form = value
+    if form not in ("", "text", "json"):
+        raise UsageError(f"--call {method}: format {form!r} is not known", hint="text or json")
+    return ("check" if check or method == "lint" else method), form
 
 
 def environment_epoch() -> int | None:

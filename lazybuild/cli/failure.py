@@ -34,7 +34,7 @@ def _parts(error: LazybuildError, span: Span | None, step: Step | None) -> Itera
     if step is not None and isinstance(error, StepFailedError):
         yield tail_block(step)
     if span is not None and isinstance(error, DockerfileError | BuildError):
-        yield excerpt(error.source, span)
+        yield excerpt(error.source, span) or f"{span.path}:{span.line}\n"
     yield from (f"{note}\n" for note in getattr(error, "__notes__", ()))
     yield f"ERROR: {error.message}\n"
     if error.hint:

@@ -8,8 +8,10 @@ import click
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 VERBS = {
     "build": "Build an image from a Dockerfile.",
+    "check": "Say what is questionable in a Dockerfile.",
     "images": "List the images in the store.",
     "inspect": "Show an image: config, layers, how each is read.",
+    "convert": "Write an image anew so that it can be mounted lazily.",
     "run": "Run a command in an image.",
     "mount": "Show the files of an image in a directory.",
     "push": "Push an image to its registry.",
