@@ -9,6 +9,7 @@ from report import Figure
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.building import Builder, settled
+from support.inside import swept
 from support.soak import Soak, damage, leftovers
 
 COUNT, PARALLEL, KILLED = 200, 8, 0.3
@@ -35,3 +36,4 @@ def soak(stand):
     yield Figure("soak", "recipes with other results than alone", len(different), "", 0)
     yield Figure("soak", "temporary things left by prune", len(leftovers(many)), "", 0)
     yield Figure("soak", "things wrong after prune", len(damage(many.root)), "", 0)
+    swept(folder)
