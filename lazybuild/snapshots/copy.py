@@ -51,7 +51,7 @@ class Copier:
 
     def _check_required(self) -> None:
         for required in self.action.required_paths:
-            wanted = paths.join(paths.clean(self.action.src), paths.clean(required))
+            wanted = paths.clean(required)
             if self.source.lookup(resolve(self.source, wanted)) is None:
                 raise BuildError(f'"/{wanted}": not found')
 

@@ -1,0 +1,193 @@
+"""RUN --mount and the flags of RUN through whole builds, as an unprivileged user."""
+
+import os
+import subprocess
+
+import pytest
+from support.building import Builder, registry_with_base
+
+pytestmark = pytest.mark.rootless
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
+        yield f"{registry.host}/base:1"
+
+
+@pytest.fixture
+def builder(tmp_path):
+    return Builder(tmp_path)
+
+
+def exported(builder, text, *flags, files=None):
+    out = builder.folder / "out"
+    run = builder.build({"Dockerfile": text, **(files or {})}, "-t", "x", "-o", out, *flags)
+    return out, run
+
+
+def test_bind_from_context_stage_and_image(builder, base):
+    text = f"""\
+FROM {base} AS one
+RUN echo stage > /file
+FROM {base} AS two
+RUN --mount=target=/ctx,source=sub --mount=from=one,source=/file,target=/f \\
+    --mount=from={base},source=/etc,target=/image-etc \\
+    cat /ctx/a /f > /result && [ -f /image-etc/passwd ] && ! touch /ctx/new
+FROM scratch
+COPY --from=two /result /
+"""
+    out, _ = exported(builder, text, files={"sub/a": "context\n"})
+    assert (out / "result").read_text() == "context\nstage\n"
+
+
+def test_what_is_written_to_a_bind_is_thrown_away(builder, base):
+    text = f"""\
+FROM {base} AS two
+RUN --mount=target=/ctx,rw touch /ctx/new && [ -e /ctx/new ]
+RUN --mount=target=/ctx ls /ctx > /list
+RUN ls / > /root-list
+FROM scratch
+COPY --from=two /list /root-list /
+"""
+    out, _ = exported(builder, text, files={"a": "a"})
+    assert "new" not in (out / "list").read_text().split()
+    assert "ctx" not in (out / "root-list").read_text().split()
+
+
+def test_a_cache_outlives_the_build_and_is_in_no_layer(builder, base):
+    text = f"""\
+FROM {base} AS one
+ARG N
+RUN --mount=type=cache,target=/c echo $N >> /c/log && cat /c/log > /result; ls /c > /dev/null
+FROM scratch
+COPY --from=one /result /c* /
+"""
+    exported(builder, text, "--build-arg", "N=1")
+    out, _ = exported(builder, text, "--build-arg", "N=2")
+    assert (out / "result").read_text() == "1\n2\n"
+    assert not (out / "c/log").exists()
+
+
+def test_tmpfs_has_the_size_that_was_asked_for(builder, base):
+    text = f"""\
+FROM {base} AS one
+RUN --mount=type=tmpfs,target=/t,size=1m head -c 900000 /dev/zero > /t/a && \\
+    ! head -c 900000 /dev/zero > /t/b && echo full > /result
+FROM scratch
+COPY --from=one /result /
+"""
+    out, _ = exported(builder, text)
+    assert (out / "result").read_text() == "full\n"
+
+
+def test_a_secret_is_seen_by_the_step_and_by_nothing_else(builder, base):
+    value = "correct-horse-battery-staple"
+    (builder.folder / "secret.txt").write_text(value)
+    builder.environment["TOKEN"] = value
+    text = f"""\
+FROM {base} AS one
+RUN --mount=type=secret,id=file --mount=type=secret,id=token,env=TOKEN \\
+    [ "$(cat /run/secrets/file)" = "$TOKEN" ] && [ -n "$TOKEN" ] && \\
+    stat -c %a /run/secrets/file > /mode
+RUN [ ! -e /run/secrets/file ] && [ -z "$TOKEN" ]
+FROM scratch
+COPY --from=one /mode /
+"""
+    out, run = exported(
+        builder,
+        text,
+        "--secret",
+        f"id=file,src={builder.folder}/secret.txt",
+        "--secret",
+        "id=token,env=TOKEN",
+        "--target",
+        "",
+    )
+    assert (out / "mode").read_text() == "400\n"
+    assert value not in run.err + run.out + str(run.metadata)
+    found = subprocess.run(
+        ["grep", "-rlF", value, builder.root], capture_output=True, text=True, check=False
+    )
+    assert found.stdout == ""
+
+
+def test_a_secret_that_is_required_and_not_given_fails_by_name(builder, base):
+    text = f"FROM {base}\nRUN --mount=type=secret,id=absent,required true\n"
+    run = builder.build({"Dockerfile": text}, expect=1)
+    assert "absent" in run.err
+    assert "Dockerfile:2" in run.err
+
+
+def test_an_ssh_agent_is_lent(builder, base):
+    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True)
+    values = dict(
+        part.strip().split("=") for part in started.stdout.split(";") if part.count("=") == 1
+    )
+    try:
+        text = f"""\
+FROM {base} AS one
+RUN --mount=type=ssh [ -S "$SSH_AUTH_SOCK" ] && echo "$SSH_AUTH_SOCK" > /result
+FROM scratch
+COPY --from=one /result /
+"""
+        out, _ = exported(builder, text, "--ssh", f"default={values['SSH_AUTH_SOCK']}")
+        assert (out / "result").read_text().startswith("/run/buildkit/ssh_agent.")
+    finally:
+        os.kill(int(values["SSH_AGENT_PID"]), 15)
+
+
+def test_hosts_limits_shared_memory_and_no_network(builder, base):
+    text = f"""\
+FROM {base} AS one
+RUN grep -q "10.1.2.3" /etc/hosts && grep -q named /etc/hosts && echo hosts > /result
+RUN [ "$(ulimit -n)" = 123 ] && grep "/dev/shm" /proc/mounts | grep -q size=2048k && \\
+    echo limits >> /result
+RUN --network=none [ "$(grep -c : /proc/net/dev)" = 1 ] && echo alone >> /result
+FROM scratch
+COPY --from=one /result /
+"""
+    out, _ = exported(
+        builder,
+        text,
+        "--add-host",
+        "named:10.1.2.3",
+        "--ulimit",
+        "nofile=123:123",
+        "--shm-size",
+        "2m",
+    )
+    assert (out / "result").read_text() == "hosts\nlimits\nalone\n"
+
+
+def test_copy_link_parents_exclude_and_modes(builder, base):
+    text = f"""\
+FROM {base} AS one
+COPY --link --chown=1000:50 a /linked/a
+COPY --parents src/./x/y.txt /p/
+COPY --exclude=*.o src/ /q/
+COPY --chmod=u=rw,go= a /m
+RUN stat -c "%u:%g" /linked/a > /r; cat /p/x/y.txt >> /r; ls /q >> /r; stat -c %a /m >> /r
+FROM scratch
+COPY --from=one /r /
+"""
+    files = {"a": "a", "src/x/y.txt": "y\n", "src/k.c": "k", "src/k.o": "o"}
+    out, _ = exported(builder, text, files=files)
+    assert (out / "r").read_text() == "1000:50\ny\nk.c\nx\n600\n"
+
+
+def test_onbuild_runs_in_the_child(builder, base):
+    parent = f"FROM {base}\nONBUILD COPY a /from-child\nONBUILD RUN cat /from-child > /ran\n"
+    builder.build({"Dockerfile": parent}, "-t", "parent")
+    text = "FROM parent AS one\nFROM scratch\nCOPY --from=one /ran /\n"
+    out, _ = exported(builder, text, files={"a": "child"})
+    assert (out / "ran").read_text() == "child"
+
+
+def test_no_cache_runs_again_and_a_filter_only_its_stage(builder, base):
+    files = {"Dockerfile": f"FROM {base} AS one\nRUN echo one\nFROM one AS two\nRUN echo two\n"}
+    builder.build(files, "-t", "x")
+    again = builder.build(files, "-t", "x", "--no-cache-filter", "two")
+    assert again.step("RUN echo one")["cached"]
+    assert not again.step("RUN echo two")["cached"]
+    assert not builder.build(files, "-t", "x", "--no-cache").step("RUN echo one")["cached"]
