@@ -19,10 +19,10 @@ from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.dockerfile.syntax import require_known_syntax
-from lazybuild.errors import BuildError, DockerfileError, ResourceError
+from lazybuild.errors import BuildError, DockerfileError, HostError, ResourceError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
-from lazybuild.request import BuildRequest, BuildResult
+from lazybuild.request import Builder, BuildRequest, BuildResult
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
 
@@ -33,9 +33,7 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
     Several builds may share a `space`, one after the other: its store, registry and namespaces.
     """
     if request.builder is not None:
-        from lazybuild.build import remotely  # noqa: PLC0415 - protobuf and gRPC, for this alone
-
-        return remotely.build(request, request.builder, sink)
+        return _elsewhere(request, request.builder, sink)
     started = time.monotonic()
     events = Collector(sink)
     with task(events, "[internal] load build definition"):
@@ -49,6 +47,18 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
     except (BuildError, DockerfileError) as error:
         error.source = error.source or given.document.source
         raise
+
+
+def _elsewhere(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
+    """On a BuildKit. Its libraries are an extra, and wanted for this alone."""
+    try:
+        from lazybuild.build import remotely  # noqa: PLC0415 - as said
+    except ModuleNotFoundError as error:
+        raise HostError(
+            f"--builder needs {error.name}, which is not installed",
+            hint="pip install 'lazybuild[buildkit]'",
+        ) from error
+    return remotely.build(request, builder, sink)
 
 
 def open_space(request: BuildRequest, sink: Sink) -> Space:

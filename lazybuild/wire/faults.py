@@ -113,6 +113,6 @@ def _place(value: Any) -> Place:  # noqa: ANN401 - hostile JSON; what isn't so i
     start, end = int(first["start"]["line"]), int(first.get("end", first["start"])["line"])
     return Place(
         span=Span(path=str(info["filename"]), line=start, end_line=end),
-        data=base64.b64decode(info.get("data", "")),
+        data=base64.b64decode(info.get("data", ""), validate=True),
         language=str(info.get("language", "")),
     )
