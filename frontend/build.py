@@ -30,6 +30,7 @@ ENTITLEMENTS = frozenset({"security.insecure", "network.host"})
 """The daemon knows what the client grants, and refuses the rest when it is solved."""
 
 OWN_IMAGE = Path("/run/config/buildkit/metadata/frontend.bin")
+NO_SBOM = "this frontend makes no SBOM: the image will have none"
 FIRST_LINE = Span(path="Dockerfile", line=1, end_line=1)
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
@@ -86,6 +87,8 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     try:
         made = _compile(sources, given, options, resolver)
         _warn(gateway, sources, given, made)
+        if "attest:sbom" in options.values:
+            _warn_one(gateway, sources, Finding(rule="", message=NO_SBOM, span=FIRST_LINE))
         if hot.wanted(options.build_args):
             tool = _tool(options)
             made = tuple(_ordered(result, tool, options) for result in made)

@@ -322,3 +322,10 @@ def test_a_step_may_ask_for_what_the_daemon_grants():
     bridge = run("FROM debian:12\nRUN --network=host true\n")
     (step,) = steps(bridge.graph(bridge.result.ref.id))
     assert step.op.network is NetworkMode.HOST
+
+
+def test_an_sbom_that_will_not_be_made_is_missed_aloud():
+    bridge = run("FROM scratch\nCOPY a /\n", options=["attest:sbom=", "attest:provenance=mode=min"])
+    assert [warning.short for warning in bridge.warnings] == [
+        b"this frontend makes no SBOM: the image will have none"
+    ]
