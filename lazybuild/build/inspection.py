@@ -9,9 +9,9 @@ from lazybuild.build.space import Space
 from lazybuild.errors import IntegrityError, RegistryError
 from lazybuild.estargz import names
 from lazybuild.estargz.entry import Kind
-from lazybuild.estargz.reader import open_toc
+from lazybuild.estargz.reader import open_toc, promised
 from lazybuild.estargz.toc import Toc, TocEntry
-from lazybuild.oci.descriptor import TOC_DIGEST, Descriptor
+from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID
 from lazybuild.sources.images import Image
 from lazybuild.store import Layer
@@ -56,7 +56,7 @@ def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -
         mode=mode,
         reason=reason,
         origins=layer.origins,
-        toc_digest=descriptor.annotations.get(TOC_DIGEST, ""),
+        toc_digest=promised(descriptor.annotations),
         landmark=toc.prefetch_end if toc else 0,
         prefetch=prefetched(toc) if toc else (),
         files=len(toc.entries) if toc else 0,
@@ -65,10 +65,10 @@ def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -
 
 
 def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str]:
-    expected = descriptor.annotations.get(TOC_DIGEST, "")
-    if not expected:
-        return None, "no TOC digest in the manifest: not eStargz"
     try:
+        expected = promised(descriptor.annotations)
+        if not expected:
+            return None, "no TOC digest in the manifest: not eStargz"
         found = open_toc(space.ranges(layer), descriptor.annotations)
         return (found.verify(expected), "") if found else (None, "the blob has no TOC")
     except (IntegrityError, RegistryError) as error:

@@ -1,4 +1,4 @@
-"""`lazybuild convert`: an existing image as eStargz or zstd:chunked, its files in a wanted order."""
+"""`lazybuild convert`: an existing image as eStargz or zstd:chunked, wanted files first."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -34,6 +34,14 @@ _POSITION_PARTS = 3
 _EMPTY_MEMBER = 26
 
 
+def promised(annotations: Mapping[str, str]) -> str:
+    """The digest of the TOC that a manifest vouches for, "" if none; never of two formats."""
+    podman, stargz = annotations.get(PODMAN_CHECKSUM, ""), annotations.get(TOC_DIGEST, "")
+    if podman and stargz:
+        raise IntegrityError("layer claims to be both eStargz and podman's zstd:chunked")
+    return podman or stargz
+
+
 def open_toc(
     ranges: RangeReader, annotations: Mapping[str, str] | None = None
 ) -> UnverifiedToc | None:
@@ -42,8 +50,7 @@ def open_toc(
     With podman's annotations the TOC is found by them; everything else has a footer.
     """
     notes = annotations or {}
-    if PODMAN_CHECKSUM in notes and TOC_DIGEST in notes:
-        raise IntegrityError("layer claims to be both eStargz and podman's zstd:chunked")
+    promised(notes)
     if PODMAN_CHECKSUM in notes:
         return _podman(ranges, notes)
     tail = _Tail(ranges)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lazybuild.errors import BuildError, IntegrityError, UsageError
+from lazybuild.estargz.reader import promised
 from lazybuild.oci import codec, platform
-from lazybuild.oci import descriptor as media
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
@@ -23,6 +23,7 @@ from lazybuild.store import Layer, Store
 MEMO = "resolved"
 CONFIG_LIMIT = 4 << 20
 MAX_DEPTH = 3
+FOREIGN = ("nondistributable", "foreign")  # in media types of layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +83,15 @@ class Images:
         )
 
     def _layer(self, name: str, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
+        if any(word in descriptor.media_type for word in FOREIGN):
+            raise BuildError(f"layer {descriptor.digest} is foreign: no registry may hand it out")
         known = self._store.meta.layer_by_digest(descriptor.digest)
         if known is None:
             known = Layer(
                 id=digests.hex_part(descriptor.digest),
                 descriptor=descriptor,
                 diff_id=diff_id,
-                toc_digest=descriptor.annotations.get(media.TOC_DIGEST),
+                toc_digest=promised(descriptor.annotations) or None,
                 ordered=True,
                 origins=() if self._store.blobs.has(descriptor.digest) else (name,),
             )

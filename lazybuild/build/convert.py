@@ -1,0 +1,172 @@
+"""An existing image in another format: each layer decompressed, ordered and written again.
+
+A layer passes through a file of the store's scratch space, so that memory does not grow with it.
+Everything else of the image stays: history, container config, platform. The result is in the store.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from lazybuild.build.library import Found, Library
+from lazybuild.build.space import Space
+from lazybuild.build.wanted import Wanted
+from lazybuild.errors import IntegrityError
+from lazybuild.estargz import tar
+from lazybuild.estargz.entry import Item
+from lazybuild.estargz.names import OWN_NAMES
+from lazybuild.estargz.streams import Caps, decompress
+from lazybuild.estargz.writer import (
+    NotUtf8Error,
+    WriterOptions,
+    Written,
+    write_layer,
+    write_plain,
+)
+from lazybuild.events import Noted, Warned
+from lazybuild.oci import codec
+from lazybuild.oci.descriptor import OCI_CONFIG, Descriptor
+from lazybuild.oci.digest import DiffID
+from lazybuild.oci.image import Manifest
+from lazybuild.sources.images import Image
+from lazybuild.store import Layer
+
+PIECE = 1 << 20
+RATIO = 1100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """The new image; sizes of its layers before and after, `kept` are those left as they were."""
+
+    descriptor: Descriptor
+    before: int
+    after: int
+    kept: int
+
+
+def convert(
+    space: Space,
+    image: Image,
+    wanted: Wanted,
+    options: WriterOptions,
+    *,
+    reuse: bool = False,
+) -> Converted:
+    """Write the layers of an image for one platform anew, the bottom one first."""
+    snapshot = Library(space).snapshot(image)
+    made: list[tuple[Descriptor, DiffID]] = []
+    kept = 0
+    for number, layer_id in enumerate(snapshot.layers):
+        layer = space.store.meta.layer(layer_id)
+        if layer is None or layer.descriptor is None:
+            raise IntegrityError(f"layer {layer_id} of {image.reference} has no blob")
+        descriptor = image.manifest.layers[number]
+        if reuse and layer.toc_digest and not wanted.speaks_of(number):
+            made.append((descriptor, image.config.diff_ids[number]))
+            kept += 1
+            continue
+        with _spooled(space, layer, image.config.diff_ids[number]) as plain:
+            items = [item for item in tar.index(plain) if item.entry.name not in OWN_NAMES]
+            hot = wanted.of(number, [item.entry.name for item in items])
+            written = _write(space, items, hot, options)
+        made.append((_remember(space, written), written.diff_id))
+        space.sink(Noted(message=_told(number, layer.descriptor, written)))
+    return Converted(
+        descriptor=_image(space, image, made),
+        before=sum(item.size for item in image.manifest.layers),
+        after=sum(descriptor.size for descriptor, _ in made),
+        kept=kept,
+    )
+
+
+def platforms(space: Space, found: Found) -> Iterator[Image]:
+    """Every image for a platform that a name stands for; statements about images are none."""
+    library = Library(space)
+    for descriptor, data in library.manifests(found):
+        document = codec.parse_document(data, descriptor.media_type)
+        if isinstance(document, Manifest) and _is_image(descriptor):
+            yield library.image(replace(found, descriptor=descriptor))
+
+
+def _is_image(descriptor: Descriptor) -> bool:
+    return (descriptor.platform or {}).get("os") != "unknown"
+
+
+# --- one layer -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _spooled(space: Space, layer: Layer, diff_id: DiffID) -> Iterator[BinaryIO]:
+    """The decompressed layer in a file, checked against what the image's config says."""
+    with (
+        space.store.scratch.directory("convert") as home,
+        (home / "tar").open("w+b") as plain,
+        space.blob_stream(layer) as blob,
+    ):
+        stream, digest = decompress(blob, Caps(ratio=RATIO)), hashlib.sha256()
+        while piece := stream.read(PIECE):
+            digest.update(piece)
+            plain.write(piece)
+        while blob.read(PIECE):
+            pass  # a download is verified at its end
+        actual = f"sha256:{digest.hexdigest()}"
+        if actual != diff_id:
+            raise IntegrityError(f"content of layer {diff_id} is {actual}")
+        plain.seek(0)
+        yield plain
+
+
+def _write(
+    space: Space, items: Sequence[Item], hot: Sequence[str], options: WriterOptions
+) -> Written:
+    with space.store.blobs.ingest() as ingest:
+        try:
+            written = write_layer(items, ingest.write, hot=hot, options=options)
+        except NotUtf8Error as error:
+            space.sink(Warned(message=f"{error.message}; the layer is plain and can't be lazy"))
+            written = write_plain(items, ingest.write, options=options)
+        ingest.commit(written.digest)
+    return written
+
+
+def _remember(space: Space, written: Written) -> Descriptor:
+    """The new blob as a layer of the store, so that images of it can be mounted."""
+    descriptor = Descriptor(
+        media_type=written.media_type,
+        digest=written.digest,
+        size=written.size,
+        annotations=written.annotations,
+    )
+    if space.store.meta.layer_by_digest(descriptor.digest) is None:
+        space.store.meta.put_layer(
+            Layer(
+                id=descriptor.digest.partition(":")[2],
+                descriptor=descriptor,
+                diff_id=written.diff_id,
+                toc_digest=written.toc_digest or None,
+                uncompressed_size=written.uncompressed_size,
+                ordered=True,
+            )
+        )
+    return descriptor
+
+
+def _image(space: Space, image: Image, made: list[tuple[Descriptor, DiffID]]) -> Descriptor:
+    config = replace(image.config, diff_ids=tuple(diff_id for _, diff_id in made))
+    manifest = Manifest(
+        config=_put(space, OCI_CONFIG, codec.encode(config)),
+        layers=tuple(descriptor for descriptor, _ in made),
+        annotations=image.manifest.annotations,
+    )
+    return _put(space, manifest.media_type, codec.encode(manifest))
+
+
+def _put(space: Space, media_type: str, data: bytes) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=space.store.blobs.put(data), size=len(data))
+
+
+def _told(number: int, old: Descriptor, new: Written) -> str:
+    return f"layer {number + 1}: {old.size / 1e6:.1f} MB -> {new.size / 1e6:.1f} MB {new.digest}"

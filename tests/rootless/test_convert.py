@@ -1,0 +1,108 @@
+"""`lazybuild convert`: plain images made lazy, in every format, in the order that is wanted."""
+
+import json
+import subprocess
+
+import pytest
+from support.building import Builder, registry_with_base, settled
+
+from lazybuild.oci import codec
+
+pytestmark = pytest.mark.rootless
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def builder(tmp_path):
+    builder = Builder(tmp_path)
+    yield builder
+    assert settled(builder.leftovers) == []
+    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+
+
+@pytest.fixture
+def plain(builder, registry):
+    """The base as a plain gzip image at the registry."""
+    builder.run(
+        "convert", f"{registry.host}/base:1", f"{registry.host}/plain:1",
+        "--compression", "gzip", "--push",
+    )  # fmt: skip
+    return f"{registry.host}/plain:1"
+
+
+def manifest(builder, digest):
+    data = (builder.root / "blobs/sha256" / digest[7:]).read_bytes()
+    return codec.parse_document(data)
+
+
+def converted(builder, source, *flags, name="made:1"):
+    run = builder.run("convert", "-q", source, name, *flags)
+    return manifest(builder, run.out.strip())
+
+
+@pytest.mark.parametrize("kind", ["estargz", "zstd:chunked", "zstd:chunked:podman", "estargz:9"])
+def test_a_plain_image_becomes_one_that_is_mounted_lazily(builder, registry, plain, kind):
+    name = f"{registry.host}/made-{kind.replace(':', '-')}:1"
+    builder.run("convert", plain, name, "--compression", kind, "--push")
+    other = Builder(builder.folder / "other")
+    run = other.build({"Dockerfile": f"FROM {name}\nRUN cat /etc/passwd\n"}, "--require-lazy")
+    assert "alice" in run.err
+    assert settled(other.leftovers) == []
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "none"])
+def test_other_formats_are_read_whole_and_hold_the_same(builder, registry, kind):
+    name = f"{registry.host}/made-{kind}:1"
+    builder.run("convert", f"{registry.host}/base:1", name, "--compression", kind, "--push")
+    other = Builder(builder.folder / "other")
+    files = {"Dockerfile": f"FROM {name}\nRUN cat /etc/passwd\n"}
+    assert "lazily" in other.build(files, "--require-lazy", expect=125).err
+    assert "alice" in other.build(files).err
+
+
+def test_what_a_run_reads_comes_first_and_is_recorded_for_ctr_remote(builder, plain):
+    record = builder.folder / "record"
+    document = converted(builder, plain, "--prefetch-run", "cat /etc/group", "--record-out", record)
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert {line["layerIndex"] for line in lines} == {0}
+    assert "etc/group" in [line["path"] for line in lines]
+    assert document.layers[0].annotations
+    again = converted(builder, plain, "--record-in", record)
+    assert again.layers == document.layers
+    without = converted(builder, plain)
+    assert without.layers != document.layers
+
+
+def test_a_list_of_patterns_decides_what_comes_first(builder, plain):
+    listed = builder.folder / "list"
+    listed.write_text("# a comment\n/etc/*\n\nbin/[s]h\n")
+    document = converted(builder, plain, "--prefetch-list", listed)
+    assert document.layers != converted(builder, plain).layers
+
+
+def test_a_layer_that_is_lazy_is_kept_when_nothing_reorders_it(builder, registry):
+    base = f"{registry.host}/base:1"
+    document = converted(builder, base, "--reuse")
+    original = codec.parse_document(registry.content.manifest("base", "1")[1])
+    assert document.layers == original.layers
+
+
+def test_an_oci_layout_is_a_source(builder, registry, tmp_path):
+    layout = tmp_path / "layout"
+    builder.build(
+        {"Dockerfile": f"FROM {registry.host}/base:1\nENV A=b\n"},
+        "-o", f"type=oci,tar=false,dest={layout}",
+    )  # fmt: skip
+    document = converted(builder, f"oci-layout:{layout}", "--compression", "zstd:chunked")
+    assert document.layers[0].media_type.endswith("zstd")
+
+
+def test_a_record_that_is_none_is_refused(builder, plain):
+    record = builder.folder / "record"
+    record.write_text('{"path": 1}\n')
+    assert "not a record" in builder.run("convert", plain, "x", "--record-in", record, expect=2).err
