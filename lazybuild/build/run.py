@@ -2,9 +2,10 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
-from lazybuild.build import inputs, room, translate
+from lazybuild.build import inputs, platforms, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
@@ -34,6 +35,8 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
     """
     if request.builder is not None:
         return _elsewhere(request, request.builder, sink)
+    if len(request.platforms) > 1:
+        return _each_platform(request, sink)
     started = time.monotonic()
     events = Collector(sink)
     with task(events, "[internal] load build definition"):
@@ -59,6 +62,17 @@ def _elsewhere(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResu
             hint="pip install 'lazybuild[buildkit]'",
         ) from error
     return remotely.build(request, builder, sink)
+
+
+def _each_platform(request: BuildRequest, sink: Sink) -> BuildResult:
+    """One image after the other, over the same store and cache, then the index over them."""
+    platforms.check_outputs(request)
+    with open_space(request, sink) as space:
+        results = [
+            build(replace(request, platforms=(name,), tags=(), outputs=()), sink, space)
+            for name in request.platforms
+        ]
+        return platforms.put_together(space, request, results)
 
 
 def open_space(request: BuildRequest, sink: Sink) -> Space:
@@ -96,6 +110,7 @@ def _build(
     compiled = _compile(request, given, engine, events)
     snapshot = Snapshot()
     if compiled.head is not None:
+        platforms.require_runnable(compiled.head.vertex)
         start = translate.start_of(compiled.config.config)
         snapshot = engine.solve(compiled.head.vertex, start)
     with task(events, "exporting to image"):
