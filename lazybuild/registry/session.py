@@ -147,15 +147,18 @@ class Session:
         """One attempt: with renewed tickets and redirects, without retries. Raises Trouble."""
         url = request.url or self.url(request)
         renewed = hops = 0
+        first: Trouble | None = None
         own = self._own(request, url)
         ticket = self._ticket(request) if own else ""
         while True:
             try:
                 answer = self._exchange(request, url, ticket, own=own)
-            except Trouble:
+            except Trouble as trouble:
+                if trouble.kind is Kind.NOT_TLS and first is not None:
+                    raise first from None  # it was the right scheme, and something else
                 if request.url or hops or not self._schemes.advance(request.endpoint):
                     raise
-                url = self.url(request)
+                first, url = trouble, self.url(request)
                 continue
             if answer.status == UNAUTHORIZED and own and renewed < _MOST_RENEWALS:
                 ticket = self._renew(request, answer, ticket)
@@ -221,16 +224,16 @@ class Session:
             )
         )
         if own and not request.url:
-            self._confirm(request.endpoint, answer)
+            self._confirm(request.endpoint, url, answer)
         return answer
 
-    def _confirm(self, endpoint: Endpoint, answer: "Answer") -> None:
+    def _confirm(self, endpoint: Endpoint, url: str, answer: "Answer") -> None:
         """The scheme is right unless a TLS server answers plain HTTP with its usual 400."""
         suspicious = answer.status == _FIRST_ERROR and self._schemes.open(endpoint)
         if suspicious and b"HTTPS" in answer.peek(_COMPLAINT):
             answer.close()
             raise Trouble(Kind.REFUSED, "400: it speaks only TLS on this port")
-        self._schemes.confirm(endpoint)
+        self._schemes.confirm(endpoint, url.partition(":")[0])
 
     def _own(self, request: Request, url: str) -> bool:
         here = trust.origin(url)
@@ -298,8 +301,12 @@ class _Schemes:
     def open(self, endpoint: Endpoint) -> bool:
         return len(endpoint.schemes) > 1 and endpoint.host not in self._sure
 
-    def confirm(self, endpoint: Endpoint) -> None:
-        self._sure.add(endpoint.host)
+    def confirm(self, endpoint: Endpoint, scheme: str) -> None:
+        """Keep to the scheme that was answered, whatever other threads are trying meanwhile."""
+        with self._lock:
+            if endpoint.host not in self._sure and scheme in endpoint.schemes:
+                self._trial[endpoint.host] = endpoint.schemes.index(scheme)
+                self._sure.add(endpoint.host)
 
     def advance(self, endpoint: Endpoint) -> bool:
         """Go on to the next scheme; False when the host is known or all have been tried."""
