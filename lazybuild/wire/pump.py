@@ -42,13 +42,19 @@ class PipedSocket:
         self._listener.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         read_fd, write_fd = self._fds
-        inward = threading.Thread(
-            target=carry,
-            args=(lambda: os.read(read_fd, PIECE), connection.sendall, lambda: _end(connection)),
-            daemon=True,
-        )
-        inward.start()
-        carry(lambda: connection.recv(PIECE), lambda data: _write(write_fd, data), self._done.set)
+        with connection:
+            threading.Thread(
+                target=carry,
+                args=(
+                    lambda: os.read(read_fd, PIECE),
+                    connection.sendall,
+                    lambda: _end(connection),
+                ),
+                daemon=True,
+            ).start()
+            carry(
+                lambda: connection.recv(PIECE), lambda data: _write(write_fd, data), self._done.set
+            )
 
 
 def carry(

@@ -11,10 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 from urllib.parse import unquote_plus
 
 import grpc
@@ -39,6 +39,7 @@ SECRETS = "moby.buildkit.secrets.v1.Secrets"
 SSH = "moby.sshforward.v1.SSH"
 HEALTH = "grpc.health.v1.Health"
 THREADS = 32
+_Message = TypeVar("_Message")
 EXPORTER = "buildkit-attachable-exporter-id"
 
 
@@ -183,7 +184,7 @@ class _Service:
         if tree is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no directory is called {wanted.name!r}")
         else:
-            yield from Sender(tree.files, tree.open).packets(requests)
+            yield from Sender(tree.files, tree.open).packets(_until_gone(requests))
 
     def take_output(
         self, messages: Iterator[session_pb2.BytesMessage], context: grpc.ServicerContext
@@ -231,7 +232,7 @@ class _Service:
             return
         with socket.socket(socket.AF_UNIX) as agent:
             agent.connect(str(path))
-            pieces = (message.data for message in messages)
+            pieces = (message.data for message in _until_gone(messages))
             threading.Thread(
                 target=carry,
                 args=(lambda: next(pieces, b""), agent.sendall, lambda: _shut(agent)),
@@ -242,7 +243,16 @@ class _Service:
 
 
 def _shut(agent: socket.socket) -> None:
-    agent.shutdown(socket.SHUT_WR)
+    with suppress(OSError):  # it may be gone already
+        agent.shutdown(socket.SHUT_WR)
+
+
+def _until_gone(messages: Iterator[_Message]) -> Iterator[_Message]:
+    """The messages of a call that the daemon may cancel: read in threads that must not break."""
+    try:
+        yield from messages
+    except grpc.RpcError:
+        return
 
 
 class _Said:
