@@ -66,6 +66,18 @@ as_builder() {
     fi
 }
 
+# A folder with the dockerd of Debian trixie, which the tests that need a real BuildKit start there.
+make_trixie() {
+    trixie=$home/trixie
+    is_root || return 0
+    [ ! -x "$trixie/usr/sbin/dockerd" ] || return 0
+    say "making $trixie with mmdebstrap: docker.io and docker-buildx of Debian trixie"
+    rm -rf "$trixie.part"
+    mmdebstrap --quiet --variant=minbase \
+        --include=docker.io,docker-cli,docker-buildx,git,ca-certificates,iptables trixie "$trixie.part" >&2
+    mv "$trixie.part" "$trixie"
+}
+
 # A virtual environment of the system's Python; $1 is "dev" or "run".
 make_venv() {
     local wanted

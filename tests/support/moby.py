@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Self
 
-ROOT = Path(os.environ.get("LAZYBUILD_TRIXIE", "/var/tmp/lb/trixie"))  # read before it is scrubbed
+DEFAULT = "/var/lib/lazybuild/trixie"  # where scripts/test makes it
+ROOT = Path(os.environ.get("LAZYBUILD_TRIXIE", DEFAULT))  # read before it is scrubbed
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START = """\
 set -e
