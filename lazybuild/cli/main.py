@@ -8,7 +8,7 @@ import traceback
 import click
 
 from lazybuild import __version__
-from lazybuild.cli import failure, stopping
+from lazybuild.cli import failure, stopping, streams
 from lazybuild.cli.verbs import CONTEXT, Verbs
 from lazybuild.errors import EXIT_BUG, LazybuildError, ResourceError
 
@@ -23,6 +23,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    streams.settle()
     stopping.install()
     sys.exit(guarded(sys.argv[1:] if argv is None else argv))
 
