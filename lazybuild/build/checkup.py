@@ -8,16 +8,14 @@ import pwd
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from lazybuild.build.finding import Finding
+from lazybuild.build.surroundings import surroundings
 from lazybuild.errors import HostError
 from lazybuild.executor import idmap, ladder
 from lazybuild.executor.ladder import Host
 from lazybuild.linux import syscalls
-
-Verdict = Literal["ok", "warn", "no"]
 
 ALL_IDS = 65536
 OLDEST_KERNEL = (5, 13)
@@ -28,22 +26,13 @@ SLOW_OR_UNSAFE = {
     0xFF534D42: ("CIFS", "its locks and renames are not safe for a store"),
     0x794C7630: ("overlay", "a container's own file system: slow, and gone with the container"),
     0x65735546: ("FUSE", "overlay can't keep its upper directories there"),
+    0x01021994: ("tmpfs", "it takes memory, and is gone after a restart"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. `fix` says what to do unless the verdict is ok."""
-
-    name: str
-    verdict: Verdict
-    text: str
-    fix: str = ""
 
 
 def findings(root: Path) -> list[Finding]:
     """All of them, the ladder's verdict first."""
-    return [*ladder_findings(root), kernel(), *store(root), network()]
+    return [*ladder_findings(root), kernel(), *store(root), network(), *surroundings(root)]
 
 
 def can_build(found: list[Finding]) -> bool:

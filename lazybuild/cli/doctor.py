@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import click
 
-from lazybuild.build.checkup import Finding, can_build, findings
+from lazybuild.build.checkup import can_build, findings
+from lazybuild.build.finding import Finding
 from lazybuild.cli import config
 from lazybuild.errors import LazybuildError
 from lazybuild.store import Store

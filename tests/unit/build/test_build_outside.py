@@ -8,8 +8,8 @@ from support.registry import LocalRegistry
 from support.tiny_image import tiny_image
 
 from lazybuild.build import checkup, container
-from lazybuild.build.checkup import Finding
 from lazybuild.build.container import Wish
+from lazybuild.build.finding import Finding
 from lazybuild.build.library import Library
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError, UsageError
