@@ -15,7 +15,16 @@ DEBIAN = "kernel.unprivileged_userns_clone"
 MAXIMUM = "user.max_user_namespaces"
 CONTAINER_FLAGS = (
     "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-    " --security-opt systempaths=unconfined"
+    " --security-opt systempaths=unconfined (contrib/seccomp-lazybuild.json is a narrower filter);"
+    " in Kubernetes hostUsers: false with the capability SYS_ADMIN (docs/rootless.md)"
+)
+APPARMOR_HINT = (
+    f"sudo sysctl -w {APPARMOR}=0, or give this Python an AppArmor profile with `userns,`"
+    " (contrib/apparmor-lazybuild)"
+)
+APPARMOR_FLAGS = (
+    "docker run --security-opt apparmor=unconfined; in Kubernetes"
+    " appArmorProfile: {type: Unconfined}"
 )
 
 
@@ -32,6 +41,15 @@ def is_filtered(proc: Path = PROC) -> bool:
         return "\nSeccomp:\t2" in (proc / "self/status").read_text()
     except OSError:
         return False
+
+
+def apparmor_profile(proc: Path = PROC) -> str:
+    """The profile that lies on this process, "" if none or one that confines nothing."""
+    try:
+        name, _, mode = (proc / "self/attr/current").read_text().strip("\0\n ").partition(" ")
+    except OSError:  # no AppArmor
+        return ""
+    return name if mode == "(enforce)" else ""
 
 
 def userns_error(what: str, number: int, proc: Path = PROC) -> HostError:
@@ -83,7 +101,12 @@ def _userns_causes(number: int, proc: Path) -> list[tuple[bool, str, str]]:
         (
             refused and sysctl(APPARMOR, proc) == "1",
             f"AppArmor restricts unprivileged user namespaces: {APPARMOR} is 1",
-            f"sudo sysctl -w {APPARMOR}=0, or give this Python an AppArmor profile with `userns,`",
+            APPARMOR_HINT,
+        ),
+        (
+            refused and bool(apparmor_profile(proc)),
+            f"AppArmor's profile {apparmor_profile(proc)} refuses what rootless builds need",
+            APPARMOR_FLAGS,
         ),
         (
             number in (errno.EINVAL, errno.ENOSYS),

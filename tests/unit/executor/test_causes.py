@@ -48,6 +48,20 @@ def test_a_container_with_a_filter_is_named(tmp_path):
     error = causes.userns_error("unshare", errno.EPERM, tmp_path)
     assert "seccomp" in error.message
     assert "seccomp=unconfined" in error.hint
+    assert "contrib/seccomp-lazybuild.json" in error.hint
+    assert "hostUsers: false" in error.hint
+
+
+def test_the_apparmor_profile_of_a_container_is_named(tmp_path):
+    Proc(tmp_path)
+    (tmp_path / "self/attr").mkdir()
+    label = tmp_path / "self/attr/current"
+    label.write_text("docker-default (enforce)\n")
+    error = causes.userns_error("mount", errno.EACCES, tmp_path)
+    assert "docker-default" in error.message
+    assert "apparmor=unconfined" in error.hint
+    label.write_text("unconfined\n")
+    assert "does not let" in causes.userns_error("mount", errno.EACCES, tmp_path).message
 
 
 def test_an_unreadable_proc_is_no_cause(tmp_path):
