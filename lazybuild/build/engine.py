@@ -55,7 +55,12 @@ class Engine:
         eager = EagerLower(space.store, space.blob_stream)
         self.lowers = Lowers(space, eager, require_lazy=request.require_lazy)
         self.snapshots = Snapshots(
-            space.store, self.lowers, space.ranges, folder=self.lowers.folder, sink=space.sink
+            space.store,
+            self.lowers,
+            space.ranges,
+            folder=self.lowers.folder,
+            look=self.lowers.need_inside,
+            sink=space.sink,
         )
         self.accesses = Accesses(space)
         self.ahead = Ahead(

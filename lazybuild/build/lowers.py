@@ -42,6 +42,11 @@ class Lowers:
         self._note(layer, "lazy", "")
         return found
 
+    def need_inside(self) -> None:
+        """Raise unless the process stands where the ids of a layer's directory mean themselves."""
+        if not self._space.inside:
+            raise NamespaceNeededError("a layer's directory")
+
     def folder(self, layer: Layer) -> Path | None:
         """Where a layer is mounted lazily; None outside, or when it has to be fetched whole."""
         if not self._space.inside:

@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from lazybuild.build import inputs, platforms, room, translate
 from lazybuild.build.attest import attest
@@ -26,6 +28,9 @@ from lazybuild.oci import codec
 from lazybuild.request import Builder, BuildRequest, BuildResult
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
+from lazybuild.worker.services import NamespaceNeededError
+
+T = TypeVar("T")
 
 
 def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> BuildResult:
@@ -115,8 +120,8 @@ def _build(
         snapshot = engine.solve(compiled.head.vertex, start)
     with task(events, "exporting to image"):
         notes = translate.annotations(request.annotations)
-        built = finish(space, engine, compiled, snapshot, notes)
-    tree = _files(request, engine, built.snapshot)
+        built = _inside(space, lambda: finish(space, engine, compiled, snapshot, notes))
+    tree = _inside(space, lambda: _files(request, engine, built.snapshot))
     with (
         engine.sharing(request.profile_to),
         engine.caches.exporting(partial(write_blob, space, engine)),
@@ -134,6 +139,15 @@ def _build(
         stats=statistics(space, engine, built, events, started),
         platform=str(compiled.platform),
     )
+
+
+def _inside(space: Space, action: Callable[[], T]) -> T:
+    """Do it here, or in the namespaces when it turns out to need them."""
+    try:
+        return action()
+    except NamespaceNeededError:
+        space.enter()
+        return action()
 
 
 def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:

@@ -32,6 +32,8 @@ def take(space: Space, image: Image, *, require_lazy: bool = False) -> Shelf:
     return Shelf(
         taken=image,
         snapshot=Library(space).snapshot(image),
-        snapshots=Snapshots(space.store, lowers, space.ranges, sink=space.sink),
+        snapshots=Snapshots(
+            space.store, lowers, space.ranges, look=lowers.need_inside, sink=space.sink
+        ),
         lowers=lowers,
     )

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from lazybuild.linux import caps, syscalls
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 FUSE = Path("/dev/fuse")
 HELPER_TIMEOUT = 10.0
+THREAD_END = 5.0
 PROC = "mount /proc"
 OVERLAY_HINT = "keep the store on a file system that overlay takes as upper (ext4, xfs, btrfs)"
 
@@ -79,8 +81,14 @@ def _is_real_root() -> bool:
 
 
 def _need_single_thread() -> None:
-    if threading.active_count() > 1 or len(os.listdir("/proc/self/task")) > 1:
-        raise RuntimeError("namespaces must be entered before the first thread starts")
+    if threading.active_count() > 1:
+        names = ", ".join(thread.name for thread in threading.enumerate())
+        raise RuntimeError(f"namespaces must be entered before the first thread starts: {names}")
+    end = time.monotonic() + THREAD_END
+    while len(os.listdir("/proc/self/task")) > 1:  # a joined thread is gone a moment later
+        if time.monotonic() > end:
+            raise RuntimeError("a thread of a library keeps this process from its namespaces")
+        time.sleep(0.001)
 
 
 def _with_fuse(root: Path, *, userns: bool) -> Host:

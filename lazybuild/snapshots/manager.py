@@ -51,6 +51,10 @@ RangesOf = Callable[[Layer], RangeReader]
 FolderOf = Callable[[Layer], Path | None]
 
 
+def anywhere() -> None:
+    """Directories of layers may be looked at here."""
+
+
 def no_folder(layer: Layer) -> Path | None:
     del layer
     return None
@@ -78,12 +82,14 @@ class Snapshots:
         ranges: RangesOf,
         *,
         folder: FolderOf = no_folder,
+        look: Callable[[], None] = anywhere,
         sink: Sink = discard,
     ) -> None:
         self._store = store
         self._lower = lower
         self._ranges = ranges
         self._folder = folder
+        self._look = look
         self._sink = sink
         self._trees: dict[str, LayerTree] = {}
         self._mounted: set[str] = set()
@@ -135,6 +141,7 @@ class Snapshots:
         return self._directory_tree(layer)
 
     def _directory_tree(self, layer: Layer) -> LayerTree:
+        self._look()  # outside of the namespace its files would seem to be other people's
         return DirTree(self._store.snapshot_dir(layer.id))
 
     def _toc(self, layer: Layer) -> Toc | None:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import tarfile
 import urllib.request
 
 import pytest
@@ -234,3 +235,19 @@ def test_a_name_of_the_store_wins_and_is_no_origin(builder):
     out = builder.folder / "out"
     builder.build(child, "-o", out)
     assert sorted(path.name for path in out.iterdir() if path.stat().st_size > 1) == ["a", "b"]
+
+
+def test_owners_of_a_plain_base_are_its_own_when_nothing_is_run(builder, registry, base):
+    plain = f"{registry.host}/plain:1"
+    files = {"Dockerfile": f"FROM {base}\nCOPY a /etc/\n", "a": "a"}
+    builder.build(files, "-t", plain, "--push", "--compression", "gzip")
+    text = f"FROM {plain} AS one\nRUN id > /x\nFROM scratch\nCOPY --from=one /etc /etc\n"
+    builder.build({"Dockerfile": text}, "-t", "first")
+    out = builder.folder / "out.tar"
+    builder.build(
+        {"Dockerfile": f"FROM scratch\nCOPY --from={plain} /etc /etc\n"},
+        "-o",
+        f"type=tar,dest={out}",
+    )
+    with tarfile.open(out) as tar:
+        assert {(member.uid, member.gid) for member in tar} == {(0, 0)}

@@ -1,0 +1,206 @@
+"""The same Dockerfile through a real BuildKit and through lazybuild: the same image.
+
+Compared are the final tree (names, types, modes, owners, link targets, attributes, bytes) and the
+image config with its history. Not compared are times: steps run when they run.
+"""
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from support.building import Builder
+from support.peers import User
+
+pytestmark = pytest.mark.root
+
+CASES = Path(__file__).parents[2] / "testdata" / "differential"
+NAMES = sorted(path.parent.name for path in CASES.glob("*/Dockerfile"))
+LANDMARKS = {".prefetch.landmark", ".no.prefetch.landmark"}
+
+# What differs from the BuildKit of this Docker on purpose, and why: BuildKit itself has changed.
+HISTORY_CHANGED = {
+    "run-heredoc-shebang": "the name of the mounted script is part of the command since 1.8",
+    "expose": "ports are listed as they are stored since 1.9",
+    "healthcheck": "durations are written in full since 1.9",
+    "healthcheck-exec": "durations are written in full since 1.9",
+    "healthcheck-none": "durations are written in full since 1.9",
+    "arg-global": "an ARG is listed with the value it has in the stage since 1.10",
+    "from-arg": "an ARG is listed with the value it has in the stage since 1.10",
+    "from-platform": "an ARG is listed with the value it has in the stage since 1.10",
+    "arg-env-order": "an ARG is listed with the value it has in the step since 1.10",
+    "arg": "an ARG is listed with the value it has in the step since 1.10",
+}
+
+
+@pytest.fixture(scope="module")
+def lazybuild(moby):
+    """lazybuild as the unprivileged user, over one store."""
+    user = User.builder()
+    moby.folder.chmod(0o711)
+    folder = user.owns(moby.shared / "lazybuild")
+    builder = Builder(folder)
+
+    def build(context, *flags):
+        target = folder / f"{context.name}.tar"
+        words = ("build", "-q", "-o", f"type=oci,dest={target}", *flags, str(context))
+        environment = [f"{name}={value}" for name, value in builder.environment.items()]
+        user.run(["env", *environment, sys.executable, "-m", "lazybuild", *words], folder)
+        return target
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def context(moby):
+    """One context for all cases; only the Dockerfile changes."""
+    folder = moby.shared / "differential"
+    for name, text in {
+        "a": "a", "a2": "second", "a b": "blank", "fake.tar.gz": "no archive at all",
+        "sub/b.txt": "b", "sub/c.txt": "c", "sub/deep/d": "d", "links/real": "r",
+        "ignored.log": "no", "kept.log": "yes",
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "sub/deep").chmod(0o705)
+    (folder / "a2").chmod(0o755)
+    (folder / "link").symlink_to("a")
+    (folder / "linkdir").symlink_to("sub")
+    (folder / "links/inner").symlink_to("real")
+    (folder / ".dockerignore").write_text("*.log\n!kept.log\nDockerfile*\n")
+    plain = archive()
+    packed = {
+        "t.tar": plain,
+        "t.tar.gz": gzip.compress(plain),
+        "t.tar.bz2": bz2.compress(plain),
+        "t.tar.xz": lzma.compress(plain),
+    }
+    for name, data in packed.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def archive():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        directory = tarfile.TarInfo("dir")
+        directory.type, directory.mode, directory.uid = tarfile.DIRTYPE, 0o750, 11
+        tar.addfile(directory)
+        member = tarfile.TarInfo("dir/file")
+        member.size, member.mode, member.uid, member.gid = 4, 0o640, 12, 13
+        tar.addfile(member, io.BytesIO(b"text"))
+        link = tarfile.TarInfo("dir/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "file"
+        tar.addfile(link)
+        hard = tarfile.TarInfo("hard")
+        hard.type, hard.linkname = tarfile.LNKTYPE, "dir/file"
+        hard.mode, hard.uid, hard.gid = member.mode, member.uid, member.gid
+        tar.addfile(hard)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_image(moby, base, lazybuild, context, name):
+    text = (CASES / name / "Dockerfile").read_bytes().replace(b"BASE", base.encode())
+    dockerfile = context / f"Dockerfile.{name}"
+    dockerfile.write_bytes(text)
+    secret = moby.shared / "secret"
+    secret.write_text("s3cret")
+    given = CASES / name / "flags"
+    flags = given.read_text().split("\n")[:-1] if given.exists() else []
+    target = moby.shared / f"{name}.tar"
+    there = [flag.replace("SECRET", moby.there(secret)) for flag in flags]
+    output = ("--output", f"type=oci,dest={moby.there(target)}")
+    moby.build(context, "-f", moby.there(dockerfile), *output, *there)
+    here = [flag.replace("SECRET", str(secret)) for flag in flags]
+    ours = image(lazybuild(context, "-f", str(dockerfile), *here, "-t", name))
+    theirs = image(target)
+    assert ours[0] == theirs[0]
+    assert ours[1] == theirs[1]
+    if name not in HISTORY_CHANGED:
+        assert ours[2] == theirs[2]
+
+
+def test_there_are_enough_cases():
+    assert len(NAMES) >= 60
+
+
+# --- reading an OCI archive ----------------------------------------------------------------------
+
+
+def image(path):
+    """(files by name, config, history) of the one image in an OCI archive."""
+    with tarfile.open(path) as found:
+        read = {item.name: found.extractfile(item).read() for item in found if item.isfile()}
+    document = json.loads(read["index.json"])
+    while "manifests" in document:
+        document = blob(read, document["manifests"][0])
+    config = blob(read, document["config"])
+    files = {}
+    for layer in document["layers"]:
+        apply(files, raw(read, layer))
+    history = [
+        (re.sub(r"\s+", " ", line.get("created_by", "")), line.get("empty_layer", False))
+        for line in config.get("history", [])
+    ]
+    shown = {key: config.get(key) for key in ("architecture", "os", "author")}
+    return files, {**shown, "config": config["config"]}, history
+
+
+def raw(read, descriptor):
+    return read["blobs/sha256/" + descriptor["digest"].removeprefix("sha256:")]
+
+
+def blob(read, descriptor):
+    return json.loads(raw(read, descriptor))
+
+
+def apply(files, data):
+    """One layer on top, as OCI's layer.md has it."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as layer:
+        members = [(member, tidy(member.name)) for member in layer]
+        for _, name in members:
+            hide(files, name)
+        for member, name in members:
+            base = name.rpartition("/")[2]
+            if name and not base.startswith(".wh.") and name not in LANDMARKS:
+                put(files, layer, member, name)
+
+
+def hide(files, name):
+    directory, _, base = name.rpartition("/")
+    if base == ".wh..wh..opq":
+        gone = [path for path in files if path.startswith(f"{directory}/")]
+    elif base.startswith(".wh."):
+        path = f"{directory}/{base[4:]}".lstrip("/")
+        gone = [known for known in files if known == path or known.startswith(f"{path}/")]
+    else:
+        return
+    for path in gone:
+        del files[path]
+
+
+def put(files, layer, member, name):
+    if member.islnk():
+        files[name] = files[tidy(member.linkname)]
+        return
+    old = files.get(name)
+    if old is not None and old[0] == "dir" and not member.isdir():
+        for path in [path for path in files if path.startswith(f"{name}/")]:
+            del files[path]
+    kind = "dir" if member.isdir() else member.type.decode()
+    data = hashlib.sha256(layer.extractfile(member).read()).hexdigest() if member.isfile() else ""
+    attributes = {key: value for key, value in member.pax_headers.items() if "xattr" in key}
+    files[name] = (kind, member.mode, member.uid, member.gid, member.linkname, data, attributes)
+
+
+def tidy(name):
+    name = name.removeprefix("./").strip("/")
+    return "" if name == "." else name
