@@ -40,13 +40,13 @@ def dev_stage(base):
     return {
         "Dockerfile": f"""\
 FROM {base} AS dev
-WORKDIR /work
+WORKDIR /build
 RUN echo tool > /usr/tool && chmod 755 /usr/tool
 COPY src .
 RUN cat src.txt /usr/tool > result
 
 FROM scratch
-COPY --from=dev /work/result /result
+COPY --from=dev /build/result /result
 ENTRYPOINT ["/result"]
 """,
         "src/src.txt": "source\n",
