@@ -97,10 +97,11 @@ def _dockerfile(request: BuildRequest, root: Path) -> tuple[str, bytes]:
     if request.dockerfile == "-":
         return "-", request.stdin
     if request.dockerfile:
-        return request.dockerfile, read_regular(_given(request.dockerfile, root), MAX_DOCKERFILE)
+        given = _given(request.dockerfile, root)
+        return request.dockerfile, read_regular(given, MAX_DOCKERFILE, root)
     for name in DEFAULT_NAMES:
         if (root / name).exists():
-            return name, read_regular(root / name, MAX_DOCKERFILE)
+            return name, read_regular(root / name, MAX_DOCKERFILE, root)
     raise UsageError(f"there is no Dockerfile in {root}", hint="name one with -f")
 
 
@@ -117,12 +118,16 @@ def _ignored(root: Path, dockerfile: str) -> tuple[str, ...]:
         own = root / f"{dockerfile}.dockerignore"
     for path in (own, root / ".dockerignore"):
         if path is not None and path.exists():
-            return tuple(read_patterns(read_regular(path, MAX_IGNORE), str(path)))
+            return tuple(read_patterns(read_regular(path, MAX_IGNORE, root), str(path)))
     return ()
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """The bytes of a file that is neither a FIFO nor a device nor larger than `limit`."""
+def read_regular(path: Path, limit: int, root: Path | None = None) -> bytes:
+    """The bytes of a file that is neither a FIFO nor a device nor larger than `limit`.
+
+    What lies in `root` must not be a link out of it: whoever wrote a context could have a file of
+    the user's shown in an error.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -130,7 +135,16 @@ def read_regular(path: Path, limit: int) -> bytes:
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise UsageError(f"{path} is not a regular file")
+        if root is not None and _leads_out(path, fd, root):
+            raise UsageError(f"{path} leads out of the context {root}")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise UsageError(f"{path} is larger than {limit >> 20} MiB")
     return data
+
+
+def _leads_out(path: Path, fd: int, root: Path) -> bool:
+    """By its name (abspath follows no link) in `root`, and opened elsewhere."""
+    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))  # noqa: PTH100
+    opened = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - a link of the kernel's
+    return inside and not opened.is_relative_to(root.resolve())
