@@ -25,18 +25,23 @@ CASES = Path(__file__).parents[2] / "testdata" / "differential"
 NAMES = sorted(path.parent.name for path in CASES.glob("*/Dockerfile"))
 LANDMARKS = {".prefetch.landmark", ".no.prefetch.landmark"}
 
-# What differs from the BuildKit of this Docker on purpose, and why: BuildKit itself has changed.
+# What the history of newer BuildKits says otherwise than this Docker's: the instruction whose text
+# is not compared in that case (that it is there, and whether it made a layer, is).
+ARG = "ARG"  # listed with the value it has there, since 1.10
+EXPOSE = "EXPOSE"  # ports are listed as they are stored, since 1.9
+HEALTHCHECK = "HEALTHCHECK"  # durations are written in full, since 1.9
+SCRIPT = "RUN"  # the name of a mounted script is part of the command, since 1.8
 HISTORY_CHANGED = {
-    "run-heredoc-shebang": "the name of the mounted script is part of the command since 1.8",
-    "expose": "ports are listed as they are stored since 1.9",
-    "healthcheck": "durations are written in full since 1.9",
-    "healthcheck-exec": "durations are written in full since 1.9",
-    "healthcheck-none": "durations are written in full since 1.9",
-    "arg-global": "an ARG is listed with the value it has in the stage since 1.10",
-    "from-arg": "an ARG is listed with the value it has in the stage since 1.10",
-    "from-platform": "an ARG is listed with the value it has in the stage since 1.10",
-    "arg-env-order": "an ARG is listed with the value it has in the step since 1.10",
-    "arg": "an ARG is listed with the value it has in the step since 1.10",
+    "run-heredoc-shebang": SCRIPT,
+    "expose": EXPOSE,
+    "healthcheck": HEALTHCHECK,
+    "healthcheck-exec": HEALTHCHECK,
+    "healthcheck-none": HEALTHCHECK,
+    "arg-global": ARG,
+    "from-arg": ARG,
+    "from-platform": ARG,
+    "arg-env-order": ARG,
+    "arg": ARG,
 }
 
 
@@ -124,8 +129,14 @@ def test_the_same_image(moby, base, lazybuild, context, name):
     theirs = image(target)
     assert ours[0] == theirs[0]
     assert ours[1] == theirs[1]
-    if name not in HISTORY_CHANGED:
-        assert ours[2] == theirs[2]
+    changed = HISTORY_CHANGED.get(name)
+    assert masked(ours[2], changed) == masked(theirs[2], changed)
+
+
+def masked(history, word):
+    return [
+        (word if word and text.startswith(f"{word} ") else text, empty) for text, empty in history
+    ]
 
 
 def test_there_are_enough_cases():
@@ -136,7 +147,7 @@ def test_there_are_enough_cases():
 
 
 def image(path):
-    """(files by name, config, history) of the one image in an OCI archive."""
+    """((files by name, hard links), config, history) of the one image in an OCI archive."""
     with tarfile.open(path) as found:
         read = {item.name: found.extractfile(item).read() for item in found if item.isfile()}
     document = json.loads(read["index.json"])
@@ -151,7 +162,15 @@ def image(path):
         for line in config.get("history", [])
     ]
     shown = {key: config.get(key) for key in ("architecture", "os", "author")}
-    return files, {**shown, "config": config["config"]}, history
+    return (files, hard_links(files)), {**shown, "config": config["config"]}, history
+
+
+def hard_links(files):
+    """The groups of names that are one file: `put` gives a link its target's own record."""
+    groups = {}
+    for name, record in files.items():
+        groups.setdefault(id(record), set()).add(name)
+    return sorted(sorted(names) for names in groups.values() if len(names) > 1)
 
 
 def raw(read, descriptor):
@@ -198,7 +217,8 @@ def put(files, layer, member, name):
     kind = "dir" if member.isdir() else member.type.decode()
     data = hashlib.sha256(layer.extractfile(member).read()).hexdigest() if member.isfile() else ""
     attributes = {key: value for key, value in member.pax_headers.items() if "xattr" in key}
-    files[name] = (kind, member.mode, member.uid, member.gid, member.linkname, data, attributes)
+    owner, device = (member.uid, member.gid), (member.devmajor, member.devminor)
+    files[name] = (kind, member.mode, owner, member.linkname, device, data, attributes)
 
 
 def tidy(name):
