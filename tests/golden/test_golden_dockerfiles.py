@@ -1,8 +1,9 @@
 """Golden cases: testdata/Dockerfiles/<case>/ holds a Dockerfile and what it must become.
 
-`graph.json` is every vertex, inputs first, `config.json` the image config and what is used of the
-local sources. `options.json`, when there, holds keyword arguments of CompileOptions and, under
-"images", configs of base images beyond the default one. `--update-golden` writes the first two.
+`graph.json` is every vertex, inputs first, `keys.json` the cache key of each of them (where its
+sources' contents are their names), `config.json` the image config and what is used of the local
+sources. `options.json`, when there, holds keyword arguments of CompileOptions and, under "images",
+configs of base images beyond the default one. `--update-golden` writes the first three.
 """
 
 import json
@@ -13,8 +14,12 @@ import pytest
 from support.dockerfiles import Images, compiled, image, vertices
 
 from lazybuild.llb.graph import plain
-from lazybuild.llb.ops import NetworkMode, Platform, Ulimit
+from lazybuild.llb.ops import NetworkMode, Platform, SourceOp, Ulimit
 from lazybuild.oci.codec import encode
+from lazybuild.solver.report import Reporter
+from lazybuild.solver.solve import Solver
+from lazybuild.solver.types import KeyPlan
+from lazybuild.worker import keys
 
 CASES = Path(__file__).parents[2] / "testdata" / "Dockerfiles"
 DEMOS = {"dev-stage"}  # built for real elsewhere
@@ -76,6 +81,47 @@ def graph_of(result):
     return found
 
 
+class NamedContents:
+    """The real keys of ops, over sources that hold nothing but their names."""
+
+    def plan(self, vertex):
+        if not isinstance(vertex.op, SourceOp):
+            return keys.plan(vertex)
+        if vertex.op.identifier.startswith("local://"):
+            return KeyPlan(digest=vertex.op.identifier, stable=False)
+        return keys.source_plan(vertex, vertex.op.identifier)
+
+    def content(self, vertex, index, selection, result):
+        return keys.fingerprint([result, selection.fingerprint])
+
+    def run(self, vertex, inputs):
+        return vertex.op.identifier if isinstance(vertex.op, SourceOp) else vertex.digest
+
+
+class Forgetful:
+    """A cache that always misses."""
+
+    def load(self, key, vertex):
+        return None
+
+    def save(self, key, vertex, result):
+        return None
+
+    def memo(self, key):
+        return None
+
+    def save_memo(self, key, value):
+        return None
+
+
+def keys_of(result):
+    """[name, cache key] of every vertex that can be in the cache."""
+    ops = NamedContents()
+    solver = Solver(ops, Forgetful(), Reporter(lambda event: None), parallel=False)
+    found = [vertex for vertex in vertices(result) if ops.plan(vertex).stable]
+    return [[vertex.name, solver.key(vertex)] for vertex in found]
+
+
 def _short(value):
     """Without members that say nothing."""
     if isinstance(value, dict):
@@ -104,6 +150,7 @@ def test_golden(name, update_golden):
     result = compiled((case / "Dockerfile").read_text(), images, **options)
     for path, found in (
         (case / "graph.json", graph_of(result)),
+        (case / "keys.json", keys_of(result)),
         (case / "config.json", config_of(result)),
     ):
         if update_golden:
