@@ -101,9 +101,8 @@ class Worker:
 
 
 def merge(inputs: Sequence[Result]) -> Snapshot:
-    """One over the other; a layer that two inputs share stays where it is first."""
-    layers: dict[str, None] = {}
-    for item in inputs:
-        if isinstance(item, Snapshot):
-            layers.update(dict.fromkeys(item.layers))
-    return Snapshot(tuple(layers))
+    """One over the other. A layer that both have stays in both places: what lies between may have
+    removed what it holds.
+    """
+    snapshots = [item for item in inputs if isinstance(item, Snapshot)]
+    return Snapshot(tuple(layer for snapshot in snapshots for layer in snapshot.layers))

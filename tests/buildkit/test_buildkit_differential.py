@@ -11,8 +11,11 @@ import io
 import json
 import lzma
 import re
+import shutil
 import sys
 import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,33 @@ def context(moby):
     return folder
 
 
+@pytest.fixture(scope="module")
+def http(context):
+    """The context's files over HTTP; gives the address."""
+
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=context)
+
+        def log_message(self, *words):
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def placed(base, http):
+    """Puts the addresses into the text of a case."""
+
+    def place(text):
+        return text.replace(b"BASE", base.encode()).replace(b"HTTP/", f"{http}/".encode())
+
+    return place
+
+
 def archive():
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -112,10 +142,13 @@ def archive():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_image(moby, base, lazybuild, context, name):
-    text = (CASES / name / "Dockerfile").read_bytes().replace(b"BASE", base.encode())
+def test_the_same_image(moby, lazybuild, context, placed, name):
+    text = placed((CASES / name / "Dockerfile").read_bytes())
     dockerfile = context / f"Dockerfile.{name}"
     dockerfile.write_bytes(text)
+    ignore = CASES / name / "dockerignore"
+    if ignore.exists():
+        shutil.copyfile(ignore, context / f"Dockerfile.{name}.dockerignore")
     secret = moby.shared / "secret"
     secret.write_text("s3cret")
     given = CASES / name / "flags"
