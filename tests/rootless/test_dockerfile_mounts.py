@@ -191,3 +191,18 @@ def test_no_cache_runs_again_and_a_filter_only_its_stage(builder, base):
     assert again.step("RUN echo one")["cached"]
     assert not again.step("RUN echo two")["cached"]
     assert not builder.build(files, "-t", "x", "--no-cache").step("RUN echo one")["cached"]
+
+
+def test_a_link_copy_puts_back_what_a_step_removed(builder, base):
+    """Two copies that are one layer, with a layer between them that hides it."""
+    text = f"""\
+FROM {base} AS one
+COPY --link a /a
+RUN rm /a
+COPY --link a /a
+RUN cat /a > /r
+FROM scratch
+COPY --from=one /a /r /
+"""
+    out, _ = exported(builder, text, files={"a": "back"})
+    assert (out / "r").read_text() == (out / "a").read_text() == "back"
