@@ -47,6 +47,7 @@ class Daemon:
         from_client, to_us = os.pipe()
         from_us, to_client = os.pipe()
         piped = PipedSocket(from_client, to_client)
+        over = threading.Event()
         self._sessions.put((dict(context.invocation_metadata()), piped.target))
 
         def inward():
@@ -54,9 +55,11 @@ class Daemon:
                 for message in requests:
                     os.write(to_us, message.data)
             os.close(to_us)
+            over.set()
+            os.write(to_client, b"\0")  # wakes the reader below, which would wait for ever
 
         threading.Thread(target=inward, daemon=True).start()
-        while data := os.read(from_us, PIECE):
+        while (data := os.read(from_us, PIECE)) and not over.is_set():
             yield pb.BytesMessage(data=data)
 
     def session(self):
