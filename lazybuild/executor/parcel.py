@@ -21,7 +21,6 @@ MODULES: Final = (
     "lazybuild.executor.sandbox.points",
     "lazybuild.executor.sandbox.mounts",
     "lazybuild.executor.sandbox.step",
-    "lazybuild.executor.sandbox.strays",
     "lazybuild.executor.sandbox.process",
 )
 

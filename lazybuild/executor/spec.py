@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from lazybuild.errors import BuildError
-from lazybuild.executor.host import ORDINARY, Host
 from lazybuild.llb.ops import NetworkMode, SecurityMode
 
 HOSTNAME: Final = "buildkitsandbox"
@@ -99,9 +98,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
-    """One command over `rootfs`, a mounted merged directory. `user` is as USER recorded it.
-    `host` is what it runs on.
-    """
+    """One command over `rootfs`, a mounted merged directory. `user` is as USER recorded it."""
 
     argv: tuple[str, ...]
     rootfs: Path
@@ -115,7 +112,6 @@ class StepSpec:
     extra_hosts: tuple[tuple[str, str], ...] = ()
     ulimits: tuple[Limit, ...] = ()
     shm_size: int = SHM_SIZE
-    host: Host = ORDINARY
 
     def __post_init__(self) -> None:
         _check_command(self.argv, self.env)

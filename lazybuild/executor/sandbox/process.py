@@ -11,7 +11,6 @@ from lazybuild.executor.sandbox.mounts import build_proc, build_root
 from lazybuild.executor.sandbox.points import Stub
 from lazybuild.executor.sandbox.refused import RefusedError, describe
 from lazybuild.executor.sandbox.step import become_command, keep_only
-from lazybuild.executor.sandbox.strays import end_descendants, reap_orphans
 from lazybuild.linux import syscalls
 
 TYPE_CHECKING = False
@@ -21,19 +20,15 @@ if TYPE_CHECKING:
 
     from lazybuild.executor.sandbox.wire import WireSpec
 
-ORPHANS = 1000  # milliseconds between looks at what ended
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(spec: "WireSpec") -> "Never":
-    """Process A. Without pid namespace it outlives a killed builder, to end the step after it."""
+    """Process A."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Python's own handler would raise anywhere
-    if spec["own_pids"]:
-        syscalls.die_with_parent()
-    else:
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.die_with_parent()
     if os.getppid() != spec["parent"]:
         os._exit(1)
     for fd in (spec["status"], spec["lifeline"]):
@@ -86,12 +81,12 @@ def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
         guarded(spec, lambda spec, _: _init(spec, alive), [])
         os._exit(1)
     os.close(alive)
-    _supervise(init, spec["lifeline"], own_pids=spec["own_pids"])
+    _supervise(init, spec["lifeline"])
 
 
 def _enter_namespaces(spec: "WireSpec") -> None:
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
-    flags |= syscalls.CLONE_NEWPID if spec["own_pids"] else 0
+    flags |= syscalls.CLONE_NEWPID
     flags |= syscalls.CLONE_NEWNET if spec["network"] == "none" else 0
     try:
         syscalls.unshare(flags)
@@ -119,21 +114,16 @@ def _raise_loopback() -> None:
     link.close()
 
 
-def _supervise(init: int, lifeline: int, *, own_pids: bool) -> None:
+def _supervise(init: int, lifeline: int) -> None:
     """Wait for the init process; kill it, and all of the step, when the builder lets go."""
     _release_output()
     ended = os.pidfd_open(init)
     watched = select.poll()
     watched.register(ended, select.POLLIN)
     watched.register(lifeline, select.POLLIN)
-    if own_pids:
-        if ended not in [fd for fd, _ in watched.poll()]:
-            os.kill(init, _signal.SIGKILL)
-        os.waitpid(init, 0)
-        return
-    while not watched.poll(ORPHANS):
-        reap_orphans(init)
-    end_descendants()
+    if ended not in [fd for fd, _ in watched.poll()]:
+        os.kill(init, _signal.SIGKILL)
+    os.waitpid(init, 0)
 
 
 def _release_output() -> None:
@@ -157,7 +147,7 @@ def _init(spec: "WireSpec", alive: int) -> None:
         return
     syscalls.unshare(syscalls.CLONE_NEWNS)
     os.chdir(spec["rootfs"])
-    build_proc(own=spec["own_pids"])
+    build_proc()
     _pivot()
     command = os.fork()
     if not command:
@@ -165,10 +155,7 @@ def _init(spec: "WireSpec", alive: int) -> None:
         os._exit(127)
     keep_only(spec["status"])
     _release_output()
-    if spec["own_pids"]:
-        _reap(spec, command)
-    _, status = os.waitpid(command, 0)  # orphans are A's, and so is the end of all of them
-    _end(spec, status)
+    _reap(spec, command)
 
 
 def _pivot() -> None:
@@ -184,10 +171,6 @@ def _reap(spec: "WireSpec", command: int) -> "Never":
     while pid != command:
         pid, status = os.wait()
     _kill_the_rest()
-    _end(spec, status)
-
-
-def _end(spec: "WireSpec", status: int) -> "Never":
     code = os.waitstatus_to_exitcode(status)
     report(spec, "signal" if code < 0 else "exit", str(abs(code)))
     os._exit(0)
