@@ -13,8 +13,8 @@ from pathlib import Path
 from lazybuild.build.finding import Finding
 from lazybuild.build.surroundings import surroundings
 from lazybuild.errors import HostError
-from lazybuild.executor import idmap, ladder
-from lazybuild.executor.ladder import Host
+from lazybuild.executor import idmap, ladder, mapping, trial
+from lazybuild.executor.host import Host
 from lazybuild.linux import syscalls
 
 ALL_IDS = 65536
@@ -49,7 +49,7 @@ def ladder_findings(root: Path) -> Iterator[Finding]:
         yield Finding(name="tier", verdict="no", text=error.message, fix=error.hint)
         return
     yield Finding(name="tier", verdict="ok", text=f"{host.tier}: {host.reason}")
-    if host.userns:
+    if host.ids == "range":
         yield entered(host)
     yield fuse(host)
 
@@ -60,7 +60,7 @@ def entered(host: Host) -> Finding:
     if complaint:
         message, _, hint = complaint.partition("\0")
         return Finding(name="ids", verdict="no", text=message, fix=hint)
-    count = min(_mapped(ladder.SUBUID), _mapped(ladder.SUBGID))
+    count = min(_mapped(mapping.SUBUID), _mapped(mapping.SUBGID))
     if count < ALL_IDS:
         return Finding(
             name="ids",
@@ -85,7 +85,7 @@ def _user() -> str:
 
 def fuse(host: Host) -> Finding:
     if host.fuse:
-        return Finding(name="fuse", verdict="ok", text=f"{ladder.FUSE} can be mounted: lazy bases")
+        return Finding(name="fuse", verdict="ok", text=f"{trial.FUSE} can be mounted: lazy bases")
     return Finding(
         name="fuse",
         verdict="warn",

@@ -53,6 +53,7 @@ def run(space: Space, shelf: Shelf, wish: Wish, on_output: OnOutput, stdio: Stdi
             network=wish.network,
             hostname=wish.hostname,
             extra_hosts=wish.add_hosts,
+            host=space.entered,
         )
         ended = executor.run(spec, on_output, space.stop, stdio)
     space.check()

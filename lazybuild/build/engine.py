@@ -141,7 +141,7 @@ class Engine:
             sources=self._sources,
             sink=self._space.sink,
             stop=request.stop,
-            inside=self._space.inside,
+            host=self._space.host,
             tracer=self.trace,
             check=self._space.check,
             lost=self._space.lost,

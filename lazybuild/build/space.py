@@ -7,13 +7,13 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Self
 
 from lazybuild.build.pieces import Pieces
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.events import Noted, Ready, Sink
 from lazybuild.executor import ladder
-from lazybuild.executor.ladder import Host
+from lazybuild.executor.host import TIERS, Host, Tier
 from lazybuild.oci.ranges import RangeReader
 from lazybuild.registry.client import Registry
 from lazybuild.registry.config import RegistryConfig
@@ -51,6 +51,13 @@ class Space:
     @property
     def inside(self) -> bool:
         return self.host is not None
+
+    @property
+    def entered(self) -> Host:
+        """What steps run on; the namespaces must have been entered."""
+        if self.host is None:
+            raise RuntimeError("no namespace was entered")
+        return self.host
 
     @property
     def tier(self) -> str:
@@ -133,11 +140,10 @@ class Space:
         return self._lazy
 
 
-def tier_of(text: str) -> Literal["T1", "T3"] | None:
+def tier_of(text: str) -> Tier | None:
     """What `--isolation` asks for; the words of other builders mean "choose yourself"."""
-    match text:
-        case "T1" | "T3":
-            return text
-        case "" | "default" | "rootless" | "oci" | "chroot":
-            return None
-    raise UsageError(f"--isolation {text}: not a tier", hint="T1 and T3 can be forced")
+    if text in TIERS:
+        return text
+    if text in ("", "default", "rootless", "oci", "chroot"):
+        return None
+    raise UsageError(f"--isolation {text}: not a tier", hint=f"{', '.join(TIERS)} can be forced")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lazybuild.build.finding import Finding
-from lazybuild.executor import idmap, ladder
+from lazybuild.executor import idmap, mapping
 
 PROC = Path("/proc")
 FEW_FILES = 4096
@@ -62,7 +62,7 @@ def _privileged(path: str) -> bool:
         return False
 
 
-def overlaps(files: tuple[Path, ...] = (ladder.SUBUID, ladder.SUBGID)) -> Iterator[Finding]:
+def overlaps(files: tuple[Path, ...] = (mapping.SUBUID, mapping.SUBGID)) -> Iterator[Finding]:
     """Ids that two users may map are no boundary between them."""
     own = idmap.owners(os.getuid())
     for path in files:

@@ -124,6 +124,7 @@ def watch_run(space: Space, shelf: Shelf, command: str) -> list[Record]:
             env=container.environment(config, words),
             cwd=config.working_dir or "/",
             user=config.user,
+            host=space.entered,
         )
         lazy = space.lazy_if_started()
         start = len(lazy.trace()) if lazy else 0

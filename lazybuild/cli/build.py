@@ -143,7 +143,7 @@ OPTIONS: list[config.Decorator] = [
         metavar="REPOSITORY|off",
         text="Where to push what this build read (default: beside the base, where allowed).",
     ),
-    _one("--isolation", metavar="TIER", text="Force a tier (T1, T3); see doctor."),
+    _one("--isolation", metavar="TIER", text="Force a tier (T1, T2, ...); see doctor."),
     click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
     click.option(
         "--keep-storage",

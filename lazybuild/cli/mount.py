@@ -25,7 +25,7 @@ NOT_FOUND, NOT_RUN = 127, 126
 @click.argument("directory")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
-@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T3).")
+@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
 @click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
 @config.registry_options
 @config.root_option

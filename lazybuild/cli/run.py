@@ -36,7 +36,7 @@ from lazybuild.oci import platform
 @click.option("--rm", is_flag=True, help="Nothing is ever kept; for those used to it.")
 @click.option("--pull", is_flag=True, help="Ask the registry even if the store has the image.")
 @click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
-@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T3).")
+@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
 @click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
 @config.registry_options
 @config.root_option

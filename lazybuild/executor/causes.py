@@ -65,16 +65,6 @@ def userns_error(what: str, number: int, proc: Path = PROC) -> HostError:
     )
 
 
-def masked_proc_error() -> HostError:
-    """The rung T2, on which steps would have to share the process table around them."""
-    return HostError(
-        "a step can't have a /proc of its own here: the container around this process masks"
-        " parts of /proc (tier T2, which is not supported)",
-        hint="docker run --security-opt systempaths=unconfined; in Kubernetes procMount: Unmasked"
-        " with hostUsers: false",
-    )
-
-
 def _userns_causes(number: int, proc: Path) -> list[tuple[bool, str, str]]:
     refused = number in (errno.EPERM, errno.EACCES)
     return [

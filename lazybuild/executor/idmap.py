@@ -56,6 +56,12 @@ def owners(uid: int) -> tuple[str, ...]:
         return (str(uid),)
 
 
+def has_range(uid: int, path: Path) -> bool:
+    """Whether a line of `path` is for this user, even one that makes no sense."""
+    names = owners(uid)
+    return any(line.partition(":")[0].strip() in names for line in _read(path).splitlines())
+
+
 def ranges_of(uid: int, path: Path) -> list[tuple[int, int]]:
     """The ranges of a user in `path`; a HostError says how to get some."""
     names = owners(uid)

@@ -21,6 +21,7 @@ MODULES: Final = (
     "lazybuild.executor.sandbox.points",
     "lazybuild.executor.sandbox.mounts",
     "lazybuild.executor.sandbox.step",
+    "lazybuild.executor.sandbox.strays",
     "lazybuild.executor.sandbox.process",
 )
 

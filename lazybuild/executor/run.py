@@ -91,6 +91,7 @@ def _wire(
         "uid": identity.uid,
         "gid": identity.gid,
         "groups": list(identity.groups),
+        "own_pids": spec.host.pids,
         "hostname": spec.hostname,
         "network": "none" if spec.network is NetworkMode.NONE else "host",
         "shm_size": spec.shm_size,

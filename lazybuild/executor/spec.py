@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lazybuild.errors import BuildError
+from lazybuild.executor.host import ORDINARY, Host
 from lazybuild.llb.ops import NetworkMode, SecurityMode
 
 HOSTNAME: Final = "buildkitsandbox"
@@ -98,7 +99,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
-    """One command over `rootfs`, a mounted merged directory. `user` is as USER recorded it."""
+    """One command over `rootfs`, a mounted merged directory. `user` is as USER recorded it.
+    `host` is what it runs on.
+    """
 
     argv: tuple[str, ...]
     rootfs: Path
@@ -112,6 +115,7 @@ class StepSpec:
     extra_hosts: tuple[tuple[str, str], ...] = ()
     ulimits: tuple[Limit, ...] = ()
     shm_size: int = SHM_SIZE
+    host: Host = ORDINARY
 
     def __post_init__(self) -> None:
         _check_command(self.argv, self.env)

@@ -37,7 +37,7 @@ class AnyOf(threading.Event):
 
 def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
     """The root with one layer more: what the command wrote."""
-    if not services.inside:
+    if services.host is None:
         raise NamespaceNeededError(vertex.name)
     base = _root(vertex, op, inputs)
     with ExitStack() as stack:
@@ -57,6 +57,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
                 Limit(name=it.name, soft=it.soft, hard=it.hard) for it in op.meta.ulimits
             ),
             shm_size=shm_size(op),
+            host=services.host,
         )
         with services.tracer.watch(vertex, base, step.merged):
             ending = AnyOf(services.stop, services.lost())

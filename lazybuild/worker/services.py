@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lazybuild.estargz.writer import WriterOptions
 from lazybuild.events import Sink
+from lazybuild.executor.host import Host
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.request import OnFailure, Secret, SshAgent
@@ -67,7 +68,7 @@ def nothing_to_restore(name: str, target: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`inside` says whether the process stands in its namespaces. `check` raises when a lazy layer
+    """`host` is None outside of the namespaces. `check` raises when a lazy layer
     could not be read, so that a step that failed for it is not taken for a broken program. `lost`
     is set when the lazy file system ends during a step, `renew` puts another one in its place.
     """
@@ -77,7 +78,7 @@ class Services:
     sources: Mapping[str, Source]
     sink: Sink
     stop: threading.Event
-    inside: bool
+    host: Host | None
     tracer: Tracer
     check: Callable[[], None]
     lost: Callable[[], threading.Event]

@@ -24,6 +24,7 @@ from support.rootfs import make_rootfs
 from lazybuild.errors import LazybuildError
 from lazybuild.executor import ladder
 from lazybuild.executor import spec as values
+from lazybuild.executor.host import Host
 from lazybuild.executor.run import run
 from lazybuild.linux import syscalls
 from lazybuild.llb.ops import NetworkMode
@@ -105,7 +106,7 @@ def main() -> None:
     if not (base / "lower").exists():
         make_rootfs(base / "lower")
     for line in sys.stdin.buffer:
-        answer(serve(base, json.loads(line)))
+        answer(serve(base, json.loads(line), host))
     shutil.rmtree(base, onerror=lambda _, path, __: os.chmod(os.path.dirname(path), 0o700))
 
 
@@ -114,7 +115,7 @@ def answer(value: dict) -> None:
     sys.stdout.flush()
 
 
-def serve(base: Path, request: dict) -> dict:
+def serve(base: Path, request: dict, host: Host) -> dict:
     place = base / str(next(numbers))
     for name in ("upper", "work", "merged"):
         (place / name).mkdir(parents=True)
@@ -126,7 +127,7 @@ def serve(base: Path, request: dict) -> dict:
         for operation in request["image"]:
             change(merged, *operation)
         before = set(walk(place / "upper"))
-        result = step(merged, request)
+        result = step(merged, request, host)
         result["upper"] = sorted(set(walk(place / "upper")) - before)
     finally:
         syscalls.umount(merged, syscalls.MNT_DETACH)
@@ -168,7 +169,7 @@ def change(root: Path, verb: str, path: str, value=None) -> None:
         raise ValueError(verb)
 
 
-def step(root: Path, request: dict) -> dict:
+def step(root: Path, request: dict, host: Host) -> dict:
     chunks: list[tuple[float, int, bytes]] = []
     cancel = threading.Event()
     started = time.monotonic()
@@ -182,7 +183,7 @@ def step(root: Path, request: dict) -> dict:
     result = {"status": -1, "signal": 0, "reason": "", "error": "", "message": ""}
     result["root"] = os.fspath(root)
     try:
-        ended = run(make_spec(root, request), keep, cancel)
+        ended = run(make_spec(root, request, host), keep, cancel)
         result |= {"status": ended.status, "signal": ended.signal, "reason": ended.reason}
     except LazybuildError as failure:
         result |= {"error": type(failure).__name__, "message": f"{failure} {failure.hint}"}
@@ -193,13 +194,14 @@ def step(root: Path, request: dict) -> dict:
     return result
 
 
-def make_spec(root: Path, request: dict):
+def make_spec(root: Path, request: dict, host: Host):
     fields = dict(request["spec"])
     fields["mounts"] = tuple(make_mount(dict(it)) for it in fields.get("mounts", ()))
     fields["ulimits"] = tuple(values.Limit(**it) for it in fields.get("ulimits", ()))
     fields["extra_hosts"] = tuple(map(tuple, fields.get("extra_hosts", ())))
     fields["network"] = NetworkMode(fields.get("network", "default"))
     fields.setdefault("env", {"PATH": "/bin"})
+    fields["host"] = host
     return values.StepSpec(argv=tuple(request["argv"]), rootfs=root, **fields)
 
 

@@ -207,17 +207,16 @@ def _bind_source(mount: "WireMount") -> int:
     return tree
 
 
-def build_proc() -> None:
-    """Mount /proc of this pid namespace below the working directory, which becomes the root."""
+def build_proc(*, own: bool) -> None:
+    """Mount /proc below the working directory, which becomes the root: that of this pid namespace,
+    else the one around us with all that is laid over it.
+    """
     here = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
-        attach_below(here, "proc", syscalls.filesystem("proc", (), QUIET))
+        tree = _fresh_proc() if own else syscalls.open_tree("/proc", recursive=True)
+        attach_below(here, "proc", tree)
     except OSError as failure:
-        raise RefusedError(
-            "host",
-            f"cannot mount /proc: {failure.strerror}; this host shows only a masked /proc"
-            " (tier T2), where steps can't be kept apart",
-        ) from failure
+        raise RefusedError("host", f"cannot mount /proc: {failure.strerror}") from failure
     proc = opened(here, "proc")
     if syscalls.filesystem_magic(proc) != syscalls.PROC_SUPER_MAGIC:
         raise RefusedError("host", "the mounted /proc is something else")
@@ -227,6 +226,10 @@ def build_proc() -> None:
         _make_readonly(proc, name)
     os.close(proc)
     os.close(here)
+
+
+def _fresh_proc() -> int:
+    return syscalls.filesystem("proc", (), QUIET)
 
 
 def _make_readonly(parent: int, name: str) -> None:

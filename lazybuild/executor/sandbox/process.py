@@ -11,6 +11,7 @@ from lazybuild.executor.sandbox.mounts import build_proc, build_root
 from lazybuild.executor.sandbox.points import Stub
 from lazybuild.executor.sandbox.refused import RefusedError, describe
 from lazybuild.executor.sandbox.step import become_command, keep_only
+from lazybuild.executor.sandbox.strays import end_descendants, reap_orphans
 from lazybuild.linux import syscalls
 
 TYPE_CHECKING = False
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 
     from lazybuild.executor.sandbox.wire import WireSpec
 
+ORPHANS = 1000  # milliseconds between looks at what ended
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(spec: "WireSpec") -> "Never":
-    """Process A."""
+    """Process A. Without pid namespace it outlives a killed builder, to end the step after it."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Python's own handler would raise anywhere
-    syscalls.die_with_parent()
+    if spec["own_pids"]:
+        syscalls.die_with_parent()
+    else:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != spec["parent"]:
         os._exit(1)
     for fd in (spec["status"], spec["lifeline"]):
@@ -81,12 +86,12 @@ def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
         guarded(spec, lambda spec, _: _init(spec, alive), [])
         os._exit(1)
     os.close(alive)
-    _supervise(init, spec["lifeline"])
+    _supervise(init, spec["lifeline"], own_pids=spec["own_pids"])
 
 
 def _enter_namespaces(spec: "WireSpec") -> None:
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
-    flags |= syscalls.CLONE_NEWPID
+    flags |= syscalls.CLONE_NEWPID if spec["own_pids"] else 0
     flags |= syscalls.CLONE_NEWNET if spec["network"] == "none" else 0
     try:
         syscalls.unshare(flags)
@@ -114,16 +119,21 @@ def _raise_loopback() -> None:
     link.close()
 
 
-def _supervise(init: int, lifeline: int) -> None:
+def _supervise(init: int, lifeline: int, *, own_pids: bool) -> None:
     """Wait for the init process; kill it, and all of the step, when the builder lets go."""
     _release_output()
     ended = os.pidfd_open(init)
     watched = select.poll()
     watched.register(ended, select.POLLIN)
     watched.register(lifeline, select.POLLIN)
-    if ended not in [fd for fd, _ in watched.poll()]:
-        os.kill(init, _signal.SIGKILL)
-    os.waitpid(init, 0)
+    if own_pids:
+        if ended not in [fd for fd, _ in watched.poll()]:
+            os.kill(init, _signal.SIGKILL)
+        os.waitpid(init, 0)
+        return
+    while not watched.poll(ORPHANS):
+        reap_orphans(init)
+    end_descendants()
 
 
 def _release_output() -> None:
@@ -147,7 +157,7 @@ def _init(spec: "WireSpec", alive: int) -> None:
         return
     syscalls.unshare(syscalls.CLONE_NEWNS)
     os.chdir(spec["rootfs"])
-    build_proc()
+    build_proc(own=spec["own_pids"])
     _pivot()
     command = os.fork()
     if not command:
@@ -155,7 +165,10 @@ def _init(spec: "WireSpec", alive: int) -> None:
         os._exit(127)
     keep_only(spec["status"])
     _release_output()
-    _reap(spec, command)
+    if spec["own_pids"]:
+        _reap(spec, command)
+    _, status = os.waitpid(command, 0)  # orphans are A's, and so is the end of all of them
+    _end(spec, status)
 
 
 def _pivot() -> None:
@@ -171,6 +184,10 @@ def _reap(spec: "WireSpec", command: int) -> "Never":
     while pid != command:
         pid, status = os.wait()
     _kill_the_rest()
+    _end(spec, status)
+
+
+def _end(spec: "WireSpec", status: int) -> "Never":
     code = os.waitstatus_to_exitcode(status)
     report(spec, "signal" if code < 0 else "exit", str(abs(code)))
     os._exit(0)

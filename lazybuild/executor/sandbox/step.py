@@ -98,6 +98,8 @@ def _set_limits(limits: list[tuple[int, int, int]]) -> None:
 def _give_up_privileges(spec: "WireSpec") -> None:
     syscalls.drop_bounding(spec["capabilities"])
     syscalls.clear_ambient()
+    if not spec["own_pids"]:
+        syscalls.confine_signals()
     _hand_over_output(spec["uid"])
     syscalls.install_seccomp(spec["seccomp"])
     try:

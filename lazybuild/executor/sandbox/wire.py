@@ -2,7 +2,8 @@
 
 Reports come back on the descriptor `status`, one line each: a word, a space, a text. "exit" and
 "signal" carry a number; "host", "build", "127" and "126" a reason. When the descriptor `lifeline`
-ends, the step is killed. With `terminal` standard input is one, for the command to take over.
+ends, the step is killed. With `own_pids` the step gets a pid
+namespace. With `terminal` standard input is one, for the command to take over.
 """
 
 from typing import TypedDict
@@ -35,6 +36,7 @@ class WireSpec(TypedDict):
     uid: int
     gid: int
     groups: list[int]
+    own_pids: bool
     hostname: str
     network: str
     shm_size: int

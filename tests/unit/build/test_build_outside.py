@@ -14,7 +14,7 @@ from lazybuild.build.library import Library
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError, UsageError
 from lazybuild.events import discard
-from lazybuild.executor.ladder import Host
+from lazybuild.executor.host import Host
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import OCI_INDEX, Descriptor
 from lazybuild.oci.image import ContainerConfig, Index
@@ -146,7 +146,7 @@ def test_kernels(monkeypatch, release, verdict):
 
 
 def test_a_host_without_fuse_is_told_how_to_get_it():
-    lacking = Host(tier="T3", userns=True, fuse=False, reason="ok; base: there is no /dev/fuse")
+    lacking = Host(tier="T3", fuse=False, reason="ok; base: there is no /dev/fuse")
     found = checkup.fuse(lacking)
     assert (found.verdict, "no /dev/fuse" in found.text, "/dev/fuse" in found.fix) == (
         "warn",
@@ -186,6 +186,6 @@ def test_ids_that_cannot_be_mapped_are_found_in_a_child(monkeypatch):
         raise HostError("newuidmap failed", hint="chmod u+s")
 
     monkeypatch.setattr("lazybuild.executor.ladder.enter", refuse)
-    host = Host(tier="T1", userns=True, fuse=True, reason="")
+    host = Host(tier="T1", fuse=True, reason="")
     found = checkup.entered(host)
     assert (found.verdict, found.text, found.fix) == ("no", "newuidmap failed", "chmod u+s")

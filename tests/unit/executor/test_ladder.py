@@ -1,6 +1,7 @@
 """The ladder's decisions. That it climbs is shown by the rootless tests, which stand on it."""
 
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -9,13 +10,8 @@ from pathlib import Path
 import pytest
 
 from lazybuild.errors import HostError
-from lazybuild.executor import ladder
-from lazybuild.executor.ladder import Host
-
-
-def host(**changes):
-    fields = {"tier": "T1", "userns": True, "fuse": True, "reason": "way; lazily"}
-    return Host(**{**fields, **changes})
+from lazybuild.executor import idmap, ladder, mapping, trial
+from lazybuild.executor.host import ORDINARY, described
 
 
 def test_a_thread_is_refused():
@@ -24,33 +20,48 @@ def test_a_thread_is_refused():
     thread.start()
     try:
         with pytest.raises(RuntimeError, match="thread"):
-            ladder.enter(host())
+            ladder.enter(ORDINARY)
     finally:
         done.set()
         thread.join()
 
 
-def test_t3_can_be_forced_and_t1_cannot_be_conjured():
-    assert ladder._forced(host(), "T3") == host(
-        tier="T3", fuse=False, reason="way; T3 as asked for"
-    )
-    assert ladder._forced(host(), None) == host()
+@pytest.mark.parametrize(
+    ("lacks", "tier"),
+    [
+        ({}, "T1"),
+        ({"pids": False}, "T2"),
+        ({"obstacle": "there is no /dev/fuse"}, "T3"),
+        ({"obstacle": "there is no /dev/fuse", "pids": False}, "T3"),
+    ],
+)
+def test_the_lowest_rung_counts_and_every_lack_is_told(lacks, tier):
+    found = described(ids="range", **lacks)
+    assert found.tier == tier
+    assert ("there is no /dev/fuse" in found.reason) == ("obstacle" in lacks)
+    assert ("don't trust" in found.reason) == ("pids" in lacks)
+
+
+def test_a_rung_that_the_host_does_not_have_cannot_be_conjured():
+    lacking = described(ids="range", obstacle="none")
+    assert ladder._as_forced(lacking, None) == lacking
+    assert ladder._as_forced(lacking, "T3") == lacking
     with pytest.raises(HostError, match="T1 can't be had"):
-        ladder._forced(host(tier="T3", fuse=False), "T1")
+        ladder._as_forced(lacking, "T1")
 
 
 def test_a_trial_reports_what_failed():
     def fail():
         raise OSError(errno.EPERM, "Operation not permitted (fsopen tmpfs)")
 
-    failure = ladder._try_in_child(fail)
+    failure = trial.attempt(fail)
     assert failure is not None
     assert (failure.number, failure.call) == (errno.EPERM, "fsopen tmpfs")
-    assert ladder._try_in_child(lambda: None) is None
+    assert trial.attempt(lambda: None) is None
 
 
 def test_a_trial_that_dies_is_a_failure():
-    failure = ladder._try_in_child(lambda: __import__("os").kill(__import__("os").getpid(), 9))
+    failure = trial.attempt(lambda: __import__("os").kill(__import__("os").getpid(), 9))
     assert failure is not None
 
 
@@ -61,24 +72,24 @@ def test_a_mapper_that_fails_is_quoted(tmp_path, script):
     helper = tmp_path / "newuidmap"
     helper.write_text(f"#!/bin/sh\n{script}\n")
     helper.chmod(0o755)
-    said = ladder._run_mappers([[str(helper), "1"]])
+    said = mapping.run_helpers([[str(helper), "1"]])
     assert "newuidmap failed: " in said
     assert ("uid range not allowed" in said) == ("echo" in script)
 
 
 def test_a_mapper_that_hangs_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(ladder, "HELPER_TIMEOUT", 0.2)
-    assert "did not answer" in ladder._run_mappers([["/bin/sleep", "5"]])
+    monkeypatch.setattr(mapping, "HELPER_TIMEOUT", 0.2)
+    assert "did not answer" in mapping.run_helpers([["/bin/sleep", "5"]])
 
 
 def test_a_mapper_that_is_not_there():
-    assert "No such file" in ladder._run_mappers([["/does/not/exist"]])
+    assert "No such file" in mapping.run_helpers([["/does/not/exist"]])
 
 
 def test_missing_helpers_are_named(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(HostError, match="newuidmap is not installed") as caught:
-        ladder._helpers()
+        mapping.helpers()
     assert "uidmap" in caught.value.hint
 
 
@@ -102,6 +113,19 @@ def test_probe_leaves_nothing_behind_and_is_quick(tmp_path):
 
 
 def test_the_map_command_names_every_range():
-    command = ladder._map_command("/usr/bin/newuidmap", 1000, [(100000, 65536), (5, 6)])
+    command = mapping.map_command("/usr/bin/newuidmap", 77, 1000, [(100000, 65536), (5, 6)])
+    assert command[1] == "77"
     assert command[2:] == "0 1000 1 1 100000 65536 65537 5 6".split()  # noqa: SIM905 - as newuidmap reads it
     assert Path(command[0]).name == "newuidmap"
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [("", False), ("other:1:2\n", False), ("{me}:1:2\n", True), ("{me}:x:y\n", True)],
+)
+def test_a_range_that_makes_no_sense_is_still_one(tmp_path, text, there):
+    """So that it is an error and not a build with one id."""
+    file = tmp_path / "subuid"
+    file.write_text(text.format(me=os.getuid()))
+    assert idmap.has_range(os.getuid(), file) == there
+    assert not idmap.has_range(os.getuid(), tmp_path / "none")

@@ -1,0 +1,43 @@
+"""Places like those that containers give, out of our own pieces: `python containers.py KIND ARGV`.
+
+Real container engines need cgroups that not every test machine lets them have; what they do to a
+builder's namespaces, mounts and privileges does not. Each kind changes this process and becomes the
+command. The user needs a range of ids.
+
+    masked   a user namespace with many ids whose /proc has parts laid over, as Docker's
+"""
+
+import os
+import sys
+from pathlib import Path
+
+SUPPORT = Path(__file__).parent
+sys.path[:0] = [str(SUPPORT.parent), str(SUPPORT.parent.parent)]
+
+from lazybuild.executor import ladder, mapping  # noqa: E402
+from lazybuild.executor.host import ORDINARY, described  # noqa: E402
+from lazybuild.linux import syscalls  # noqa: E402
+
+
+def command(kind, *argv):
+    """What to run to have `argv` run in such a place."""
+    return [sys.executable, "-P", __file__, kind, *map(str, argv)]
+
+
+def masked():
+    _many_ids()
+    for name in ("/proc/fs", "/proc/irq"):
+        syscalls.attach_filesystem("tmpfs", name, (), syscalls.MOUNT_ATTR_RDONLY)
+    mapping.enter("own")  # the mounts below are locked now
+    syscalls.make_private()
+
+
+def _many_ids():
+    ladder.enter(ORDINARY if os.geteuid() else described(ids="all"))
+
+
+KINDS = {"masked": masked}
+
+if __name__ == "__main__":
+    KINDS[sys.argv[1]]()
+    os.execvp(sys.argv[2], sys.argv[2:])
