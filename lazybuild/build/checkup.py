@@ -49,8 +49,12 @@ def ladder_findings(root: Path) -> Iterator[Finding]:
         yield Finding(name="tier", verdict="no", text=error.message, fix=error.hint)
         return
     yield Finding(name="tier", verdict="ok", text=f"{host.tier}: {host.reason}")
-    if host.ids == "range":
+    if host.one_id:
+        yield one_id()
+    elif host.ids == "range":
         yield entered(host)
+    if not host.pids:
+        yield masked()
     yield fuse(host)
 
 
@@ -70,6 +74,27 @@ def entered(host: Host) -> Finding:
             f" sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}",
         )
     return Finding(name="ids", verdict="ok", text=f"newuidmap and newgidmap map {count} ids")
+
+
+def one_id() -> Finding:
+    return Finding(
+        name="ids",
+        verdict="warn",
+        text="this user has one id: owners are noted, and a program that becomes another user"
+        " in a step stays root",
+        fix=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}"
+        " (and apt-get install uidmap)",
+    )
+
+
+def masked() -> Finding:
+    return Finding(
+        name="proc",
+        verdict="warn",
+        text="/proc is masked: steps share the process table of this container",
+        fix="docker run --security-opt systempaths=unconfined; in Kubernetes procMount: Unmasked"
+        " with hostUsers: false",
+    )
 
 
 def _mapped(file: Path) -> int:

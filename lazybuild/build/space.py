@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from lazybuild.build import owners
 from lazybuild.build.pieces import Pieces
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.events import Noted, Ready, Sink
@@ -69,6 +70,7 @@ class Space:
         if self.host is not None:
             return
         host = ladder.probe(self.root, force=tier_of(self.isolation))
+        owners.claim(self.store, one_id=host.one_id)
         ladder.enter(host)
         self.host = host
         self.sink(Noted(message=f"tier {host.tier}: {host.reason}"))

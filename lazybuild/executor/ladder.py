@@ -12,7 +12,7 @@ from pathlib import Path
 from lazybuild.errors import HostError
 from lazybuild.executor import causes, mapping, trial
 from lazybuild.executor.host import Host, Ids, Tier, described
-from lazybuild.linux import caps, syscalls
+from lazybuild.linux import caps, idspace, syscalls
 
 THREAD_END = 5.0
 OVERLAY_HINT = "keep the store on a file system that overlay takes as upper (ext4, xfs, btrfs)"
@@ -23,12 +23,12 @@ def probe(root: Path, *, force: Tier | None = None) -> Host:
     _need_single_thread()
     userns = not _is_real_root()
     pids = _try_namespaces(userns=userns) and force != "T2"
-    ids: Ids = mapping.available() if userns else "all"
-    if ids == "one":
-        mapping.require_range()
+    ids = _ids(force) if userns else "all"
     _try_overlay(root, userns=userns)
     obstacle = "as asked for" if force == "T3" else trial.fuse_obstacle(userns=userns)
-    return _as_forced(described(ids=ids, obstacle=obstacle, pids=pids), force)
+    one_id = not userns and idspace.only_one()
+    found = described(ids=ids, obstacle=obstacle, pids=pids, one_id=one_id)
+    return _as_forced(found, force)
 
 
 def enter(host: Host) -> None:
@@ -59,6 +59,10 @@ def _need_single_thread() -> None:
         time.sleep(0.001)
 
 
+def _ids(force: Tier | None) -> Ids:
+    return "one" if force == "T5" else mapping.available()
+
+
 def _try_namespaces(*, userns: bool) -> bool:
     """Whether a step can have a process table of its own; raises when there are no namespaces."""
     failure = trial.attempt(lambda: trial.namespaces(userns=userns))
@@ -76,5 +80,6 @@ def _try_overlay(root: Path, *, userns: bool) -> None:
 def _as_forced(host: Host, force: Tier | None) -> Host:
     """A lower rung than the host's can be asked for, a higher one not."""
     if force is not None and host.tier != force:
-        raise HostError(f"tier {force} can't be had here: {host.tier}: {host.reason}")
+        hint = mapping.RANGE_HINT if host.one_id else ""
+        raise HostError(f"tier {force} can't be had here: {host.tier}: {host.reason}", hint=hint)
     return host

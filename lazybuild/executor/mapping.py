@@ -20,6 +20,10 @@ SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 HELPER_TIMEOUT = 10.0
 NEEDED: Final = ("SETUID", "SETGID", "SETFCAP")  # to map ids of this namespace into another
 
+RANGE_HINT = (
+    "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER gives a range"
+)
+
 Mapper = Callable[[int], str]
 """Maps the process with this pid, from outside; "ok" or what went wrong."""
 

@@ -24,6 +24,11 @@ MODULES: Final = (
     "lazybuild.executor.sandbox.strays",
     "lazybuild.executor.sandbox.process",
 )
+FAKES: Final = (
+    "lazybuild.linux.answers",
+    "lazybuild.linux.ownernotes",
+    "lazybuild.executor.sandbox.fakes",
+)
 
 BOOTSTRAP: Final = """\
 import marshal, sys
@@ -49,15 +54,16 @@ def pack(spec: WireSpec) -> int:
     """A descriptor, in memory, from which the sandbox reads itself and its spec."""
     fd = os.memfd_create("step")
     with open(fd, "wb", closefd=False) as file:
-        file.write(_modules())
+        file.write(_modules(fakes=bool(spec["fakes"])))
         file.write(marshal.dumps(dict(spec)))
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 
 
 @cache
-def _modules() -> bytes:
-    return marshal.dumps([(name, _code(name)) for name in MODULES])
+def _modules(*, fakes: bool) -> bytes:
+    names = (MODULES[0], *FAKES, *MODULES[1:]) if fakes else MODULES
+    return marshal.dumps([(name, _code(name)) for name in names])
 
 
 def _code(name: str) -> object:

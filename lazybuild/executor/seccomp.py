@@ -29,6 +29,8 @@ REFUSED_FAMILIES: Final = (38, 40)  # AF_ALG, AF_VSOCK
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
 UNKNOWN: Final = 0x00050000 | errno.ENOSYS
+PRETEND: Final = 0x00050000  # fails with errno 0, which is success
+ASK: Final = 0x7FC00000  # of whoever holds the listener
 
 _LOAD, _EQUAL, _GREATER, _GREATER_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; low half of args[0]
@@ -60,6 +62,63 @@ def docker_default(machine: str = "") -> bytes:
         program += block
     program.append(_Instruction(code=_RETURN, value=UNKNOWN))
     return b"".join(instruction.pack() for instruction in program)
+
+
+FAKED: Final = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
+                "setfsuid", "setfsgid")  # fmt: skip
+ASKED_ABOUT: Final = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
+STATS: Final = ("stat", "fstat", "lstat", "newfstatat", "statx")
+
+
+@cache
+def fakes(machine: str = "") -> bytes:
+    """What goes on top for a step with a single id: changes of user succeed without effect, and
+    what would need another id is asked about (sandbox.fakes).
+    """
+    program = [_Instruction(code=_LOAD, value=_ARCH)]
+    for arch in FAMILIES[machine or os.uname().machine]:
+        numbers = _numbers(arch)
+        rules = [(number, PRETEND) for _, number in _wide(numbers, FAKED)]
+        rules += [(number, ASK) for _, number in _asked(arch)]
+        block = _lookups(rules)
+        program += _skip_unless(AUDIT_ARCH[arch], len(block))
+        program += block
+    program.append(_Instruction(code=_RETURN, value=ALLOW))
+    return b"".join(instruction.pack() for instruction in program)
+
+
+@cache
+def asked_about(machine: str = "") -> dict[tuple[int, int], str]:
+    """The name of each such call by architecture and number; those with 16-bit ids end in 16."""
+    return {
+        (AUDIT_ARCH[arch], number): f"{name}16" if _is_short(arch, name) else name
+        for arch in FAMILIES[machine or os.uname().machine]
+        for name, number in _asked(arch)
+    }
+
+
+def _asked(arch: str) -> list[tuple[str, int]]:
+    """Programs of i386 see the owners that files have: their structures are of another time."""
+    return _wide(_numbers(arch), ASKED_ABOUT + (() if arch == "i386" else STATS))
+
+
+def _is_short(arch: str, name: str) -> bool:
+    return arch == "i386" and name in ("chown", "fchown", "lchown")
+
+
+def _wide(numbers: dict[str, int], names: Iterable[str]) -> list[tuple[str, int]]:
+    """With the variants that i386 has for ids of 32 bits."""
+    both = [variant for name in names for variant in (name, f"{name}32")]
+    return [(name, numbers[name]) for name in both if name in numbers]
+
+
+def _lookups(rules: list[tuple[int, int]]) -> list[_Instruction]:
+    """A verdict for each of these call numbers, all others are allowed."""
+    program = [_Instruction(code=_LOAD, value=_NUMBER)]
+    for number, verdict in rules:
+        program.append(_Instruction(code=_EQUAL, value=number, no=1))
+        program.append(_Instruction(code=_RETURN, value=verdict))
+    return [*program, _Instruction(code=_RETURN, value=ALLOW)]
 
 
 @cache

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lazybuild.errors import UsageError
+from lazybuild.linux import idspace
 
 REQUEST_IDENTITIES: Final = 11
 SIGN_REQUEST: Final = 13
@@ -69,7 +70,8 @@ def _listen(server: socket.socket, directory: Path, *, uid: int, gid: int, mode:
     finally:
         os.close(held)
     path = directory / name
-    os.chown(path, uid, gid)
+    if not idspace.only_one():
+        os.chown(path, uid, gid)
     os.chmod(path, mode)
     server.listen(8)
     return path

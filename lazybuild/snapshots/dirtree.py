@@ -1,7 +1,8 @@
 """A layer in overlay's own format as a tree: an upper directory of a step or an unpacked layer.
 
 An edge. A whiteout is a character device 0:0, an opaque directory has `user.overlay.opaque`
-(Linux Documentation/filesystems/overlayfs.rst; `userxattr`). The directory must be at rest.
+(Linux Documentation/filesystems/overlayfs.rst; `userxattr`). Where this process has a single id,
+owners are what was noted of them (`recorded`). The directory must be at rest.
 """
 
 import os
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lazybuild.estargz.entry import Kind
-from lazybuild.snapshots import paths, xattrs
+from lazybuild.linux import idspace, ownernotes
+from lazybuild.linux.ownernotes import Links
+from lazybuild.snapshots import paths, recorded, xattrs
 from lazybuild.snapshots.anchored import AnchoredDir, inside
 from lazybuild.snapshots.filehash import sha256_of
 from lazybuild.snapshots.sparse import skipping_holes
@@ -45,6 +48,7 @@ class DirTree:
         self._anchor = AnchoredDir(root)
         self._listings: dict[str, Listing] = {}
         self._digests: dict[str, str] = {}
+        self._recorded = idspace.only_one()
 
     def lookup(self, path: str) -> Node | None:
         if not path:
@@ -91,7 +95,9 @@ class DirTree:
 
     def _root(self) -> Node:
         with self._anchor.directory("") as fd:
-            node = node_of(os.fstat(fd), Kind.DIR, xattrs=xattrs.read(inside(fd, ".")))
+            here = inside(fd, ".")
+            owner = recorded.owner_of(here) if self._recorded else None
+            node = node_of(os.fstat(fd), Kind.DIR, xattrs=xattrs.read(here), owner=owner)
         return replace(node, identity=None)
 
     def _is_directory(self, path: str) -> bool:
@@ -108,6 +114,7 @@ class DirTree:
             opaque = xattrs.value(inside(fd, "."), OPAQUE) == b"y"
             with os.scandir(fd) as entries:
                 found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            links = recorded.links_of(inside(fd, ".")) if self._recorded else {}
             for name, status in found:
                 kind = kind_of(status)
                 if kind is None:
@@ -115,7 +122,8 @@ class DirTree:
                 elif kind is Kind.CHAR and status.st_rdev == 0:
                     whiteouts.append(name)
                 else:
-                    nodes[name] = _node(fd, name, status, kind)
+                    node = _node(fd, name, status, kind)
+                    nodes[name] = _owned(fd, name, node, links) if self._recorded else node
         return Listing(
             nodes=nodes, whiteouts=frozenset(whiteouts), opaque=opaque, sockets=tuple(sockets)
         )
@@ -129,6 +137,20 @@ def _node(fd: int, name: str, status: os.stat_result, kind: Kind) -> Node:
         return node_of(status, kind, link=link)
     node = node_of(status, kind, link=link, xattrs=xattrs.read(path, names))
     return _as_device(node, path) if DEVICE in names and not status.st_size else node
+
+
+def _owned(fd: int, name: str, node: Node, links: Links) -> Node:
+    """With the owner that was noted of it."""
+    if _can_carry(node):
+        noted = recorded.owner_of(inside(fd, name))
+    else:
+        noted = ownernotes.owner_of_link(links, os.fsencode(name))
+    return node if noted is None else replace(node, uid=noted[0], gid=noted[1])
+
+
+def _can_carry(node: Node) -> bool:
+    """Devices are shown by files."""
+    return node.kind not in (Kind.SYMLINK, Kind.FIFO)
 
 
 def _as_device(node: Node, path: str) -> Node:

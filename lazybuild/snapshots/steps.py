@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lazybuild.linux import syscalls
-from lazybuild.snapshots import overlay
+from lazybuild.linux import idspace, syscalls
+from lazybuild.linux.ownernotes import ROOT, Owner
+from lazybuild.snapshots import overlay, recorded
 
 Publish = Callable[[Path], str]
 
@@ -29,6 +30,12 @@ class Step:
         """Unmount and keep what was written; the id of the new layer."""
         self.unmount()
         return self.publish(self.upper.parent)
+
+    def note_owner(self, owner: Owner) -> None:
+        """Where a file can't have an owner of its own, say whose what was made is."""
+        self.unmount()
+        if owner != ROOT:
+            recorded.note_all_new(self.upper, owner)
 
     def unmount(self) -> None:
         if self.mounted:
@@ -67,4 +74,7 @@ def _take_after(upper: Path, lower: Path) -> None:
     """The root of the merged view is the upper directory itself: it has to look like the base's."""
     status = os.stat(lower)
     os.chown(upper, status.st_uid, status.st_gid)
+    noted = recorded.owner_of(os.fspath(lower)) if idspace.only_one() else None
+    if noted is not None:
+        recorded.note(os.fspath(upper), noted)
     os.chmod(upper, status.st_mode & 0o7777)

@@ -16,8 +16,8 @@ from typing import Self
 from lazybuild.errors import HostError, IntegrityError, ResourceError
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.names import OWN_NAMES, shown
-from lazybuild.linux import syscalls
-from lazybuild.snapshots import paths, xattrs
+from lazybuild.linux import idspace, syscalls
+from lazybuild.snapshots import paths, recorded, xattrs
 from lazybuild.snapshots.anchored import inside
 from lazybuild.snapshots.dirtree import DEVICE, OPAQUE
 from lazybuild.snapshots.draft import OPAQUE as OPAQUE_MARK
@@ -49,6 +49,7 @@ class Unpacker:
         self._root = os.open(root, _DIRECTORY)
         self._parent = ("", os.dup(self._root))
         self._times: dict[str, int] = {}
+        self._one_id = idspace.only_one()
 
     def __enter__(self) -> Self:
         return self
@@ -101,9 +102,9 @@ class Unpacker:
             os.link(target, name, src_dir_fd=fd, dst_dir_fd=directory, follow_symlinks=False)
             os.close(fd)
         elif entry.kind is Kind.REG:
-            _write_file(directory, name, item)
+            _write_file(directory, name, item, one_id=self._one_id)
         else:
-            _make_special(directory, name, entry)
+            _make_special(directory, name, entry, one_id=self._one_id)
 
     def _make_directory(self, directory: int, name: bytes, there: str, entry: Entry) -> None:
         if there and there != "directory":
@@ -121,7 +122,7 @@ class Unpacker:
 
     def _finish_directory(self, fd: int, entry: Entry) -> None:
         path = inside(fd, ".")
-        _chown(path, entry)
+        _give(path, entry, one_id=self._one_id)
         os.chmod(path, entry.mode)
         _set_xattrs(path, entry)
         self._times[entry.name] = entry.mtime
@@ -227,7 +228,7 @@ def _make_opaque(fd: int) -> None:
     os.setxattr(inside(fd, "."), OPAQUE, b"y")
 
 
-def _write_file(directory: int, name: bytes, item: Item) -> None:
+def _write_file(directory: int, name: bytes, item: Item, *, one_id: bool) -> None:
     fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
     try:
         if item.open is not None:
@@ -236,7 +237,7 @@ def _write_file(directory: int, name: bytes, item: Item) -> None:
                 while data := stream.read(_PIECE):
                     size += _write_piece(fd, data)
                 os.ftruncate(fd, size)
-        _finish_file(fd, item.entry)
+        _finish_file(fd, item.entry, one_id=one_id)
     finally:
         os.close(fd)
 
@@ -251,40 +252,50 @@ def _write_piece(fd: int, data: bytes) -> int:
     return len(data)
 
 
-def _finish_file(fd: int, entry: Entry) -> None:
-    _chown(fd, entry)
+def _finish_file(fd: int, entry: Entry, *, one_id: bool) -> None:
+    _give(fd, entry, one_id=one_id)
     os.fchmod(fd, entry.mode)
     _set_xattrs(fd, entry)
     os.utime(fd, ns=(entry.mtime, entry.mtime))
 
 
-def _make_special(directory: int, name: bytes, entry: Entry) -> None:
+def _make_special(directory: int, name: bytes, entry: Entry, *, one_id: bool) -> None:
     if entry.kind is Kind.SYMLINK:
         os.symlink(os.fsencode(entry.link), name, dir_fd=directory)
     elif entry.kind is Kind.FIFO:
         os.mkfifo(name, 0o600, dir_fd=directory)
     else:
-        _make_device(directory, name, entry)
+        _make_device(directory, name, entry, one_id=one_id)
         return
-    _chown(name, entry, directory)
+    if one_id:
+        recorded.note_links(inside(directory, "."), {name: (entry.uid, entry.gid)})
+    else:
+        _chown(name, entry, directory)
     if entry.kind is Kind.FIFO:
         os.chmod(name, entry.mode, dir_fd=directory)
     os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
 
 
-def _make_device(directory: int, name: bytes, entry: Entry) -> None:
+def _make_device(directory: int, name: bytes, entry: Entry, *, one_id: bool) -> None:
     """Device nodes can't be made without privilege, and 0:0 would be a whiteout: an empty file
     stands for every one, with a note of what it is.
     """
     fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
     try:
-        _chown(fd, entry)
+        _give(fd, entry, one_id=one_id)
         os.fchmod(fd, entry.mode)
         letter = "c" if entry.kind is Kind.CHAR else "b"
         os.setxattr(fd, DEVICE, f"{letter} {entry.major}:{entry.minor}".encode())
         os.utime(fd, ns=(entry.mtime, entry.mtime))
     finally:
         os.close(fd)
+
+
+def _give(file: int | str, entry: Entry, *, one_id: bool) -> None:
+    if one_id:
+        recorded.note(file, (entry.uid, entry.gid))
+    else:
+        _chown(file, entry)
 
 
 def _chown(file: int | str | bytes, entry: Entry, directory: int | None = None) -> None:

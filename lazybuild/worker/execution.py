@@ -5,12 +5,16 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from lazybuild.errors import BuildError, ResourceError, StepFailedError
 from lazybuild.events import VertexLog
+from lazybuild.executor import users
+from lazybuild.executor.host import Host
 from lazybuild.executor.run import Exit, Stdio
 from lazybuild.executor.run import run as run_sandboxed
 from lazybuild.executor.spec import HOSTNAME, SHM_SIZE, Limit, StepSpec
+from lazybuild.linux.ownernotes import ROOT
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import ExecOp, Meta, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
@@ -42,6 +46,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
     base = _root(vertex, op, inputs)
     with ExitStack() as stack:
         step = stack.enter_context(services.snapshots.mount(base))
+        owner = _owner(services.host, step.merged, op.meta.user)
         spec = StepSpec(
             argv=op.meta.args,
             rootfs=step.merged,
@@ -65,6 +70,8 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)
+        if services.host.one_id:
+            step.note_owner(owner)
         return base.over(step.commit())
 
 
@@ -76,6 +83,14 @@ def _root(vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
     if isinstance(base, HostTree):
         raise BuildError(f"{vertex.name}: a directory of the client can't be a root file system")
     return base
+
+
+def _owner(host: Host, rootfs: Path, user: str) -> tuple[int, int]:
+    """Whose the files of a step are where the kernel can't say it."""
+    if not host.one_id:
+        return ROOT
+    identity = users.look_up(rootfs, user)
+    return identity.uid, identity.gid
 
 
 def environment(op: ExecOp) -> dict[str, str]:

@@ -7,7 +7,6 @@ import tarfile
 import time
 
 import pytest
-from support import containers
 from support.building import Builder, interrupt, processes, registry_with_base, settled
 from support.stepdriver import started
 
@@ -91,27 +90,14 @@ def test_a_step_cannot_signal_or_read_what_is_around_it(driver):
 
 @pytest.mark.skipif(os.getuid() == 0, reason="a real root may mount /proc whatever is masked")
 def test_a_whole_build_in_a_container_that_masks_proc(registry, tmp_path):
-    builder = Builder(tmp_path)
-    context = builder.context(
-        {
-            "Dockerfile": f"FROM {registry.host}/base:1\n"
-            "RUN echo made > /file && chown alice /file && (sleep 98765 &)\nRUN cat /file\n"
-        }
-    )
-    run = subprocess.run(
-        containers.command(
-            "masked", sys.executable, "-m", "lazybuild", "build", "-t", "x", "-o",
-            f"type=tar,dest={tmp_path}/x.tar", context,
-        ),
-        env=builder.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert f"tier {'T2' if FUSE else 'T3'}: root with CAP_SYS_ADMIN" in run.stderr
-    assert "don't trust" in run.stderr
+    builder = Builder(tmp_path, place="masked")
+    files = {
+        "Dockerfile": f"FROM {registry.host}/base:1\n"
+        "RUN echo made > /file && chown alice /file && (sleep 98765 &)\nRUN cat /file\n"
+    }
+    run = builder.build(files, "-t", "x", "-o", f"type=tar,dest={tmp_path}/x.tar")
+    assert f"tier {'T2' if FUSE else 'T3'}: root with CAP_SYS_ADMIN" in run.err
+    assert "don't trust" in run.err
     with tarfile.open(tmp_path / "x.tar") as tar:
         assert tar.getmember("file").uid == 1000
     assert settled(lambda: [it for it in marked("98765") if b"sleep" in it.encode()]) == []

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import containers
 from support.registry import LocalRegistry
 from support.rootfs import make_rootfs
 
@@ -45,8 +46,10 @@ class Run:
 class Builder:
     """One store and the commands over it."""
 
-    def __init__(self, folder: Path, **environment):
+    def __init__(self, folder: Path, *, place="", **environment):
+        """`place` is a kind of support.containers to run the commands in."""
         self.folder = folder
+        self.place = place
         self.root = folder / "store"
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -58,8 +61,9 @@ class Builder:
         }
 
     def start(self, *arguments, stdin_bytes=None, **options):
+        command = [sys.executable, "-m", "lazybuild", *map(str, arguments)]
         return subprocess.Popen(
-            [sys.executable, "-m", "lazybuild", *map(str, arguments)],
+            containers.command(self.place, *command) if self.place else command,
             env=self.environment,
             stdin=subprocess.DEVNULL if stdin_bytes is None else subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,7 +4,9 @@ Real container engines need cgroups that not every test machine lets them have; 
 builder's namespaces, mounts and privileges does not. Each kind changes this process and becomes the
 command. The user needs a range of ids.
 
-    masked   a user namespace with many ids whose /proc has parts laid over, as Docker's
+    masked   root of a user namespace with many ids whose /proc has parts laid over, as Docker's
+    alone    a plain user without a range of ids
+    no-fuse  the same without a usable /dev/fuse
 """
 
 import os
@@ -14,9 +16,11 @@ from pathlib import Path
 SUPPORT = Path(__file__).parent
 sys.path[:0] = [str(SUPPORT.parent), str(SUPPORT.parent.parent)]
 
-from lazybuild.executor import ladder, mapping  # noqa: E402
+from lazybuild.executor import ladder, mapping, trial  # noqa: E402
 from lazybuild.executor.host import ORDINARY, described  # noqa: E402
 from lazybuild.linux import syscalls  # noqa: E402
+
+USER = 1000
 
 
 def command(kind, *argv):
@@ -32,11 +36,26 @@ def masked():
     syscalls.make_private()
 
 
+def alone(*, fuse=True):
+    uid, gid = os.getuid(), os.getgid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    trial.map_self(uid, gid)
+    syscalls.make_private()
+    for name in ("/etc/subuid", "/etc/subgid", *([] if fuse else ["/dev/fuse"])):
+        if os.path.exists(name):
+            syscalls.mount("/dev/null", name, flags=syscalls.MS_BIND)
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    own = f"{USER} 0 1"  # exec takes the capabilities away from one who is not 0
+    for name, text in (("setgroups", "deny"), ("uid_map", own), ("gid_map", own)):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
 def _many_ids():
     ladder.enter(ORDINARY if os.geteuid() else described(ids="all"))
 
 
-KINDS = {"masked": masked}
+KINDS = {"masked": masked, "alone": alone, "no-fuse": lambda: alone(fuse=False)}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]]()

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 _CORE = (
-    "sh cat ls id env pwd sleep true false mkdir rm touch chmod chown ln mv stat head sort wc "
+    "sh cat cp ls id env pwd sleep true false mkdir rm touch chmod chown ln mv stat head sort wc "
     "readlink mknod uname hostname tr cut mkfifo kill echo printf grep perl"
 )
 CORE = tuple(_CORE.split())

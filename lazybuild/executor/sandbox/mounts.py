@@ -90,16 +90,18 @@ def _contents(spec: "WireSpec") -> dict[int, int]:
         return {}
     attach_at(spec["rootfs"], syscalls.filesystem("tmpfs", (("mode", "700"),), QUIET))
     hidden = os.open(spec["rootfs"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    trees = {number: _content(hidden, str(number), mount) for number, mount in wanted}
+    one_id = spec["one_id"]
+    trees = {number: _content(hidden, str(number), it, one_id=one_id) for number, it in wanted}
     os.close(hidden)
     return trees
 
 
-def _content(hidden: int, name: str, mount: "WireMount") -> int:
+def _content(hidden: int, name: str, mount: "WireMount", *, one_id: bool) -> int:
     fd = opened(hidden, name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     with open(fd, "wb") as file:
         file.write(mount["data"])
-        os.fchown(fd, mount["uid"], mount["gid"])
+        if not one_id:
+            os.fchown(fd, mount["uid"], mount["gid"])
         os.fchmod(fd, mount["mode"])
     return syscalls.open_tree(name, dir_fd=hidden)
 

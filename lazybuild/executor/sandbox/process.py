@@ -16,6 +16,7 @@ from lazybuild.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import Never
 
@@ -39,6 +40,8 @@ def main(spec: "WireSpec") -> "Never":
     for fd in (spec["status"], spec["lifeline"]):
         os.set_inheritable(fd, False)
     _seal_imports(spec)
+    if spec["fakes"]:
+        _start_fakes(spec)
     stubs: list[Stub] = []
     guarded(spec, _outer, stubs)
     guarded(spec, _clean, stubs)
@@ -50,10 +53,48 @@ def _seal_imports(spec: "WireSpec") -> None:
     if spec["rlimits"]:
         import resource  # noqa: F401, PLC0415 - for `step`
     if spec["network"] == "none":
-        import _socket  # noqa: F401, PLC0415 - for `_raise_loopback`
+        import _socket  # noqa: PLC0415 - for `_raise_loopback`
     if spec["network"] == "none" or spec["terminal"]:
         import fcntl  # noqa: F401, PLC0415
+    if spec["fakes"]:
+        import _socket  # noqa: F401, PLC0415 - for `_start_fakes`
     sys.meta_path.clear()
+
+
+def _start_fakes(spec: "WireSpec") -> None:
+    """Process S, which answers calls that need more ids than there are; it ends with A.
+
+    Started before A has a pid namespace for its children. `spec` keeps our end of the way to it.
+    """
+    import _socket  # noqa: PLC0415 - loaded by `_seal_imports`
+
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        theirs.close()
+        os.close(proc)
+        spec["listener"] = ours.detach()
+        return
+    syscalls.die_with_parent()
+    if os.getppid() == parent:
+        ours.close()
+        _release_output()
+        guarded(spec, lambda spec, _: _serve_fakes(spec, theirs, proc), [])
+    os._exit(0)
+
+
+def _serve_fakes(spec: "WireSpec", door: "_socket.socket", proc: int) -> None:
+    import _socket  # noqa: PLC0415 - loaded by `_seal_imports`
+
+    from lazybuild.executor.sandbox.fakes import Fakes  # noqa: PLC0415 - packed if it is wanted
+
+    _, sent, _, _ = door.recvmsg(1, _socket.CMSG_SPACE(4))  # ends when no step could be started
+    os.umask(0)
+    for _, _, data in sent:
+        (listener,) = struct.unpack("=i", data[:4])
+        Fakes(listener, proc, spec["asked_about"], spec["gid"]).serve()
 
 
 def guarded(
@@ -86,6 +127,8 @@ def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
         guarded(spec, lambda spec, _: _init(spec, alive), [])
         os._exit(1)
     os.close(alive)
+    if spec["fakes"]:
+        os.close(spec["listener"])
     _supervise(init, spec["lifeline"], own_pids=spec["own_pids"])
 
 

@@ -7,6 +7,7 @@ programs and file capabilities work in a step as they do under Docker.
 import _signal  # type: ignore[import-not-found]  # `signal` costs 4 ms; has no stub
 import errno
 import os
+import struct
 
 from lazybuild.executor.sandbox.points import walk
 from lazybuild.executor.sandbox.refused import RefusedError, describe
@@ -27,7 +28,7 @@ def become_command(spec: "WireSpec") -> "Never":
     if spec["terminal"]:
         _take_terminal()
     _enter_directory(spec["cwd"])
-    keep_only(spec["status"])
+    keep_only(spec["status"], *([spec["listener"]] if spec["fakes"] else []))
     _reset_signals()
     _set_limits(spec["rlimits"])
     _give_up_privileges(spec)
@@ -43,10 +44,14 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, TIOCSCTTY, 0)
 
 
-def keep_only(fd: int) -> None:
-    """Close every descriptor above the standard three but one."""
-    syscalls.close_range(3, fd - 1) if fd > 3 else None  # noqa: PLR2004
-    syscalls.close_range(fd + 1)
+def keep_only(*kept: int) -> None:
+    """Close every descriptor above the standard three but these."""
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = fd + 1
+    syscalls.close_range(first)
 
 
 def _enter_directory(path: str) -> None:
@@ -96,12 +101,50 @@ def _set_limits(limits: list[tuple[int, int, int]]) -> None:
 
 
 def _give_up_privileges(spec: "WireSpec") -> None:
+    if spec["one_id"] and spec["uid"]:
+        _take_the_id(spec["uid"], spec["gid"])
     syscalls.drop_bounding(spec["capabilities"])
     syscalls.clear_ambient()
     if not spec["own_pids"]:
         syscalls.confine_signals()
     _hand_over_output(spec["uid"])
     syscalls.install_seccomp(spec["seccomp"])
+    if spec["fakes"]:
+        _hand_over_listener(spec)
+    if not spec["one_id"]:
+        _become_user(spec)
+    kept = 0 if spec["uid"] else spec["capabilities"]
+    syscalls.capset(effective=kept, permitted=kept, inheritable=0)
+
+
+def _take_the_id(uid: int, gid: int) -> None:
+    """In a user namespace of its own the only id there is can have any number."""
+    there = os.getuid(), os.getgid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {there[0]} 1"),
+        ("gid_map", f"{gid} {there[1]} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
+def _hand_over_listener(spec: "WireSpec") -> None:
+    import _socket  # noqa: PLC0415 - loaded before the image was in reach
+
+    from lazybuild.linux import answers  # noqa: PLC0415 - packed if it is wanted
+
+    door = _socket.socket(fileno=spec["listener"])
+    listener = answers.seccomp_listener(spec["fakes"])
+    sent = struct.pack("=i", listener)
+    door.sendmsg([b"l"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, sent)])
+    os.close(listener)
+    door.close()
+
+
+def _become_user(spec: "WireSpec") -> None:
     try:
         os.setgroups(spec["groups"])
         os.setresgid(spec["gid"], spec["gid"], spec["gid"])
@@ -109,8 +152,6 @@ def _give_up_privileges(spec: "WireSpec") -> None:
     except OSError as failure:
         ids = f"{spec['uid']}:{spec['gid']}"
         raise RefusedError("build", f"cannot become user {ids}: {failure.strerror}") from failure
-    kept = 0 if spec["uid"] else spec["capabilities"]
-    syscalls.capset(effective=kept, permitted=kept, inheritable=0)
 
 
 def _hand_over_output(uid: int) -> None:

@@ -3,7 +3,9 @@
 Reports come back on the descriptor `status`, one line each: a word, a space, a text. "exit" and
 "signal" carry a number; "host", "build", "127" and "126" a reason. When the descriptor `lifeline`
 ends, the step is killed. With `own_pids` the step gets a pid
-namespace. With `terminal` standard input is one, for the command to take over.
+namespace. Where there is `one_id`, a root step gets
+the filter `fakes` on top, whose listener is sent through the socket `listener`. With `terminal`
+standard input is one, for the command to take over.
 """
 
 from typing import TypedDict
@@ -43,4 +45,8 @@ class WireSpec(TypedDict):
     mounts: list[WireMount]
     capabilities: int
     seccomp: bytes
+    fakes: bytes
+    asked_about: dict[tuple[int, int], str]
+    listener: int
+    one_id: bool
     rlimits: list[tuple[int, int, int]]

@@ -102,7 +102,7 @@ class Service:
             ).start()
 
     def _show(self, layer: LazyLayer) -> str:
-        kind = _WITH_XATTRS if layer.tree.has_xattrs else _PLAIN
+        kind = _WITH_XATTRS if layer.tree.has_xattrs or self._view.one_id else _PLAIN
         self._server(kind)
         name = hex_part(layer.digest)
         with self._lock:

@@ -7,16 +7,18 @@ are added while the file system is in use and never taken away. Safe to use from
 
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from lazybuild.linux import idspace, ownernotes
 from lazybuild.snapshots.lazyfs import protocol
 from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.protocol import ROOT_NODE
-from lazybuild.snapshots.lazyfs.tree import ROOT, Attributes
+from lazybuild.snapshots.lazyfs.tree import ROOT, Attributes, Tree
 
 _SLOT_SHIFT = 32
 _INODE = (1 << _SLOT_SHIFT) - 1
+OWNER, LINKS = ownernotes.OWNER.encode(), ownernotes.LINKS.encode()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -35,9 +37,13 @@ class Shown:
 
 
 class View:
-    """The nodes of one mount. A node that no answer ever contained raises LookupError."""
+    """The nodes of one mount. A node that no answer ever contained raises LookupError.
 
-    def __init__(self) -> None:
+    With `one_id` all is root's, and what it should be is an attribute (`ownernotes`).
+    """
+
+    def __init__(self, *, one_id: bool | None = None) -> None:
+        self.one_id = idspace.only_one() if one_id is None else one_id
         self._lock = threading.Lock()
         self._shown: list[Shown | None] = [None]
         self._by_name: dict[bytes, Shown] = {}
@@ -83,19 +89,19 @@ class View:
         found = shown.layer.tree.lookup(ino, name)
         if not found:
             return protocol.absent_out(forever=True)
-        return protocol.entry_out(shown.node(found), shown.layer.tree.attributes(found))
+        return protocol.entry_out(shown.node(found), self._attributes(shown.layer.tree, found))
 
     def _lookup_layer(self, name: bytes) -> bytes:
         shown = self._by_name.get(name)
         if shown is None:
             return protocol.absent_out(forever=False)
-        return protocol.entry_out(shown.node(ROOT), shown.layer.tree.attributes(ROOT))
+        return protocol.entry_out(shown.node(ROOT), self._attributes(shown.layer.tree, ROOT))
 
     def attributes(self, node: int) -> bytes:
         if node == ROOT_NODE:
             return protocol.attributes_out(ROOT_NODE, self._root_attributes())
         shown, ino = self.at(node)
-        return protocol.attributes_out(node, shown.layer.tree.attributes(ino))
+        return protocol.attributes_out(node, self._attributes(shown.layer.tree, ino))
 
     def link(self, node: int) -> bytes:
         shown, ino = self.at(node)
@@ -105,13 +111,20 @@ class View:
         if node == ROOT_NODE:
             return None
         shown, ino = self.at(node)
-        return shown.layer.tree.xattrs(ino).get(name)
+        return self._xattrs(shown.layer.tree, ino).get(name)
 
     def xattr_names(self, node: int) -> bytes:
         if node == ROOT_NODE:
             return b""
         shown, ino = self.at(node)
-        return b"".join(name + b"\0" for name in shown.layer.tree.xattrs(ino))
+        return b"".join(name + b"\0" for name in self._xattrs(shown.layer.tree, ino))
+
+    def _attributes(self, tree: Tree, ino: int) -> Attributes:
+        found = tree.attributes(ino)
+        return found._replace(uid=0, gid=0) if self.one_id else found
+
+    def _xattrs(self, tree: Tree, ino: int) -> Mapping[bytes, bytes]:
+        return {**tree.xattrs(ino), **_notes(tree, ino)} if self.one_id else tree.xattrs(ino)
 
     def statfs(self) -> bytes:
         return protocol.statfs_out(sum(len(s.layer.tree) for s in self._shown if s))
@@ -140,9 +153,32 @@ class View:
         for position, name, ino in tree.children(directory, start):
             child = shown.node(ino)
             if plus:
-                yield protocol.dirent_plus(child, position + 2, tree.attributes(ino), name)
+                yield protocol.dirent_plus(child, position + 2, self._attributes(tree, ino), name)
             else:
                 yield protocol.dirent(child, position + 2, tree.mode(ino), name)
 
     def _root_attributes(self) -> Attributes:
         return Attributes(0, 0, stat.S_IFDIR | 0o755, 2 + len(self._by_name), 0, 0, 0)
+
+
+def _notes(tree: Tree, ino: int) -> Mapping[bytes, bytes]:
+    """Who owns it, and the links in it, which can't say so themselves."""
+    notes: dict[bytes, bytes] = {}
+    owner = _owner(tree, ino)
+    if owner != ownernotes.ROOT:
+        notes[OWNER] = ownernotes.encode(owner)
+    if stat.S_ISDIR(tree.mode(ino)):
+        links = {
+            name: _owner(tree, child)
+            for _, name, child in tree.children(ino, 0)
+            if stat.S_IFMT(tree.mode(child)) in (stat.S_IFLNK, stat.S_IFIFO)
+            and _owner(tree, child) != ownernotes.ROOT
+        }
+        if links:
+            notes[LINKS] = ownernotes.encode_links(links)
+    return notes
+
+
+def _owner(tree: Tree, ino: int) -> ownernotes.Owner:
+    found = tree.attributes(ino)
+    return found.uid, found.gid

@@ -14,7 +14,7 @@ from lazybuild.build.library import Library
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError, UsageError
 from lazybuild.events import discard
-from lazybuild.executor.host import Host
+from lazybuild.executor.host import Host, described
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import OCI_INDEX, Descriptor
 from lazybuild.oci.image import ContainerConfig, Index
@@ -179,6 +179,19 @@ def test_a_store_without_setuid(monkeypatch, tmp_path):
     told = os.statvfs_result((*true[:8], true.f_flag | os.ST_NOSUID, true[9]))
     monkeypatch.setattr(os, "statvfs", lambda _path: told)
     assert "setuid" in {finding.name for finding in checkup.store(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("lacks", "name", "fix"),
+    [({"ids": "one"}, "ids", "--add-subuids"), ({"pids": False}, "proc", "systempaths=unconfined")],
+)
+def test_lesser_rungs_are_warned_of_with_a_remedy(monkeypatch, tmp_path, lacks, name, fix):
+    host = described(**{"ids": "all", **lacks})
+    monkeypatch.setattr("lazybuild.executor.ladder.probe", lambda root: host)
+    found = {finding.name: finding for finding in checkup.ladder_findings(tmp_path)}
+    assert found[name].verdict == "warn"
+    assert fix in found[name].fix
+    assert checkup.can_build(list(found.values()))
 
 
 def test_ids_that_cannot_be_mapped_are_found_in_a_child(monkeypatch):

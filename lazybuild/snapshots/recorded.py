@@ -1,0 +1,70 @@
+"""Owners that a file system can't hold because this user has a single id: noted in attributes.
+
+Overlay copies attributes up with a file, so that an owner stays when a file of a lower layer is
+changed. The notes (`linux.ownernotes` has their form) count only where there is a single id;
+elsewhere a step could forge them. An edge.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+from lazybuild.linux import ownernotes
+from lazybuild.linux.ownernotes import LINKS, OWNER, ROOT, Links, Owner
+from lazybuild.snapshots import xattrs
+
+ORIGIN = "user.overlay.origin"
+
+
+def owner_of(path: str) -> Owner | None:
+    return ownernotes.parse(xattrs.value(path, OWNER))
+
+
+def links_of(directory: str) -> Links:
+    return ownernotes.parse_links(xattrs.value(directory, LINKS))
+
+
+def note(file: int | str, owner: Owner) -> None:
+    """Root needs no note, but may have to take one away."""
+    if owner != ROOT:
+        os.setxattr(file, OWNER, ownernotes.encode(owner))
+        return
+    try:
+        os.removexattr(file, OWNER)
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+
+
+def note_links(directory: str, owners: Links) -> None:
+    """Whose the links and pipes with these names are."""
+    known = links_of(directory)
+    wanted = {name: owner for name, owner in owners.items() if known.get(name, ROOT) != owner}
+    if wanted:
+        os.setxattr(directory, LINKS, ownernotes.encode_links(known | wanted))
+
+
+def note_all_new(upper: Path, owner: Owner) -> None:
+    """Give what a step made without a note to the user that the step ran as.
+
+    What was copied up from a lower layer has overlay's note of where it came from.
+    """
+    waiting = [os.fspath(upper)]
+    while waiting:
+        directory = waiting.pop()
+        known, links = links_of(directory), []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    _note_new(entry.path, owner)
+                elif entry.is_file(follow_symlinks=False):
+                    _note_new(entry.path, owner)
+                elif os.fsencode(entry.name) not in known:
+                    links.append(os.fsencode(entry.name))
+        note_links(directory, dict.fromkeys(links, owner))
+
+
+def _note_new(path: str, owner: Owner) -> None:
+    if xattrs.value(path, ORIGIN) is None and xattrs.value(path, OWNER) is None:
+        os.setxattr(path, OWNER, ownernotes.encode(owner))
