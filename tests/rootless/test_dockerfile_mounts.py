@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 from support.building import Builder, registry_with_base
@@ -69,6 +70,28 @@ COPY --from=one /result /c* /
     assert not (out / "c/log").exists()
 
 
+@pytest.mark.parametrize(("sharing", "together"), [("shared", 2), ("private", 1), ("locked", 1)])
+def test_who_shares_a_cache_and_when(builder, base, sharing, together):
+    """Two steps at the same time, each of which leaves a file and looks for that of the other."""
+    mount = f"--mount=type=cache,target=/c,id=one,sharing={sharing}"
+    looks = " ".join(map(str, range(100 if sharing == "shared" else 5)))
+    look = (
+        f"touch /c/$ME; for i in {looks}; do ls /c | wc -l > /seen;"
+        ' [ "$(cat /seen)" = 2 ] && break; sleep 0.2; done; sleep 0.5; rm /c/$ME'
+    )
+    text = f"""\
+FROM {base} AS a
+RUN {mount} ME=a; {look}
+FROM {base} AS b
+RUN {mount} ME=b; {look}
+FROM scratch
+COPY --from=a /seen /a
+COPY --from=b /seen /b
+"""
+    out, _ = exported(builder, text)
+    assert (out / "a").read_text() == (out / "b").read_text() == f"{together}\n"
+
+
 def test_tmpfs_has_the_size_that_was_asked_for(builder, base):
     text = f"""\
 FROM {base} AS one
@@ -119,22 +142,55 @@ def test_a_secret_that_is_required_and_not_given_fails_by_name(builder, base):
     assert "Dockerfile:2" in run.err
 
 
-def test_an_ssh_agent_is_lent(builder, base):
-    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True)
-    values = dict(
-        part.strip().split("=") for part in started.stdout.split(";") if part.count("=") == 1
-    )
-    try:
-        text = f"""\
+# Asks the agent for its keys, as ssh does: prints the type of the answer (12) and their number.
+ASK = """\
+socket(S, 1, 1, 0) or die;
+connect(S, pack("Sa108", 1, $ENV{SSH_AUTH_SOCK})) or die "connect: $!";
+syswrite(S, pack("NC", 1, 11));
+sysread(S, $answer, 4096);
+($length, $type, $keys) = unpack("NCN", $answer);
+print "$type $keys\\n";
+"""
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """A real ssh-agent that holds one key; its socket."""
+    key, socket = tmp_path / "key", tmp_path / "agent.sock"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as process:
+        while not socket.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", key], env=environment, check=True)
+        yield socket
+        process.terminate()
+
+
+def test_an_ssh_agent_is_lent_with_its_keys(builder, base, agent):
+    text = f"""\
 FROM {base} AS one
-RUN --mount=type=ssh [ -S "$SSH_AUTH_SOCK" ] && echo "$SSH_AUTH_SOCK" > /result
+COPY ask.pl /
+RUN --mount=type=ssh perl /ask.pl > /result && echo "$SSH_AUTH_SOCK" >> /result
+RUN --mount=type=ssh,id=mine,target=/run/own,mode=666,uid=1000 \\
+    stat -c "%n %u %a %F" "$SSH_AUTH_SOCK" >> /result
+RUN --mount=type=ssh,id=other [ -n "$SSH_AUTH_SOCK" ] && [ ! -e "$SSH_AUTH_SOCK" ]
 FROM scratch
 COPY --from=one /result /
 """
-        out, _ = exported(builder, text, "--ssh", f"default={values['SSH_AUTH_SOCK']}")
-        assert (out / "result").read_text().startswith("/run/buildkit/ssh_agent.")
-    finally:
-        os.kill(int(values["SSH_AGENT_PID"]), 15)
+    given = ("--ssh", f"default={agent}", "--ssh", f"mine={agent}")
+    out, _ = exported(builder, text, *given, files={"ask.pl": ASK})
+    assert (out / "result").read_text() == (
+        "12 1\n/run/buildkit/ssh_agent.0\n/run/own 1000 666 socket\n"
+    )
+
+
+def test_an_agent_that_is_required_and_not_given_fails_by_name(builder, base):
+    text = f"FROM {base}\nRUN --mount=type=ssh,id=absent,required true\n"
+    run = builder.build({"Dockerfile": text}, expect=1)
+    assert "absent" in run.err
+    assert "Dockerfile:2" in run.err
 
 
 def test_hosts_limits_shared_memory_and_no_network(builder, base):
