@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from lazybuild.dockerfile import contexts
 from lazybuild.dockerfile.decode import decode
 from lazybuild.dockerfile.draft import DEFAULT_PATH, Draft
+from lazybuild.dockerfile.excerpt import masked
 from lazybuild.dockerfile.giturl import parse_git
 from lazybuild.dockerfile.hints import hint
 from lazybuild.dockerfile.instructions import From, OnBuild, Step
@@ -192,9 +193,9 @@ def _context_url(named: Named) -> Edge:
         url = parse_git(named.value)
     except ValueError as error:
         raise UsageError(f"{error} in the context {named.key}") from error
-    title = f"[context {named.key}] {named.value}"
+    title = f"[context {named.key}] {masked(named.value)}"
     if url is not None:
-        return contexts.git(url, f"[internal] load git source {named.value}")
+        return contexts.git(url, f"[internal] load git source {masked(named.value)}")
     if named.value.startswith(("http://", "https://")):
         return contexts.http(named.value, contexts.ARCHIVE, title)
     raise UsageError(f"unsupported context source {named.value} for {named.key}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lazybuild.dockerfile import paths
+from lazybuild.dockerfile.excerpt import masked
 from lazybuild.dockerfile.fileops import FileBuilder
 from lazybuild.dockerfile.giturl import GitUrl, parse_git_context
 from lazybuild.dockerfile.options import MAIN_CONTEXT, CompileOptions
@@ -57,7 +58,7 @@ class Contexts:
                 keep_git_dir=url.keep_git_dir or keep,
                 mtime=url.mtime or ("commit" if dated else ""),
             )
-            return git(url, f"[internal] load git source {value}")
+            return git(url, f"[internal] load git source {masked(value)}")
         if value.startswith(("http://", "https://")):
             return unpacked(http(value, ARCHIVE, "[internal] load remote build context"))
         raise UsageError(f"unsupported build context: {value}")

@@ -9,6 +9,7 @@ from math import log10
 from typing import TypedDict, Unpack
 
 from lazybuild.dockerfile import paths, platforms
+from lazybuild.dockerfile.excerpt import masked
 from lazybuild.dockerfile.instructions import Copy, Run, Step, Variable, Workdir
 from lazybuild.dockerfile.options import ResolvedImage
 from lazybuild.dockerfile.stages import Stage
@@ -139,6 +140,7 @@ class Draft:
 
     def title(self, text: str, *, triggered: bool = False) -> str:
         """`[dev 3/5] text`, counting one step further."""
+        text = masked(text)
         if not self.total:
             return text
         self.done += 1
@@ -154,4 +156,5 @@ class Draft:
     def options(self, name: str, step: Step, *, cached: bool = False) -> VertexOptions:
         """`cached` steps are exempt from `no_cache`."""
         ignore = self.ignore_cache and not cached
-        return VertexOptions(name=name, command=step.text, spans=(step.span,), ignore_cache=ignore)
+        command = masked(step.text)
+        return VertexOptions(name=name, command=command, spans=(step.span,), ignore_cache=ignore)

@@ -1,14 +1,20 @@
 """A place in a source as people see it: numbered lines around it, the place marked. Pure.
 
 The frame is the reference's. Underlining is ours: it is added where the place is a part of one
-line. Control characters are shown as U+FFFD, so that a file can't take over the terminal.
+line. Control characters are shown as U+FFFD, so that a file can't take over the terminal, and
+passwords in URLs not at all. (History keeps them, as the reference does.)
 """
+
+import re
 
 from lazybuild.errors import Span
 
 _RULE = "-" * 20
 _AROUND = 4
 """How many lines stand around a single line (half of it around several)."""
+_MASK = "xxxxx"
+_TOKEN = re.compile(r"(https?://)[^\s/@\"']+@", re.IGNORECASE)
+_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]{0,15}://[^\s/:@\"']*):[^\s/@\"']+@", re.IGNORECASE)
 
 
 def excerpt(source: str, span: Span, *, underline: bool = True) -> str:
@@ -20,7 +26,7 @@ def excerpt(source: str, span: Span, *, underline: bool = True) -> str:
     first, last = _window(start, end, len(lines))
     shown = [f"{span.path}:{start}", _RULE]
     for number in range(first, last + 1):
-        line = _printable(lines[number - 1].rstrip("\r"))
+        line = masked(_printable(lines[number - 1].rstrip("\r")))
         mark = ">>>" if start <= number <= end else "   "
         shown.append(f" {number:3} | {mark} {line}")
         if underline and number == start == span.end_line and span.column:
@@ -51,3 +57,8 @@ def _underline(line: str, span: Span) -> str:
 
 def _printable(line: str) -> str:
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line)
+
+
+def masked(text: str) -> str:
+    """Without passwords in URLs, and without the users of http(s), who may be tokens."""
+    return _PASSWORD.sub(rf"\1:{_MASK}@", _TOKEN.sub(rf"\1{_MASK}@", text))
