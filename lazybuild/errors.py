@@ -35,9 +35,15 @@ class Span:
 
 
 class LazybuildError(Exception):
-    """A failure with a message for the user: what, where, and in `hint` what to do."""
+    """A failure with a message for the user: what, where, and in `hint` what to do.
+
+    `span` is the instruction it belongs to, filled in by the solver when the op did not know it;
+    `source` the text of that file, filled in by the build.
+    """
 
     exit_code = 1
+    span: Span | None = None
+    source = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -67,14 +73,7 @@ class NotSupportedYetError(DockerfileError):
 
 
 class BuildError(LazybuildError):
-    """A step can't be done: a missing file, an archive or image that makes no sense.
-
-    `span` is the instruction it belongs to, filled in by the solver when the op did not know it;
-    `source` the text of that file, filled in by the build.
-    """
-
-    span: Span | None = None
-    source = ""
+    """A step can't be done: a missing file, an archive or image that makes no sense."""
 
 
 class StepFailedError(BuildError):

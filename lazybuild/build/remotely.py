@@ -17,7 +17,7 @@ from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.compile import compile_each
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.dockerfile.syntax import require_known_syntax
-from lazybuild.errors import BuildError, DockerfileError, UsageError
+from lazybuild.errors import BuildError, LazybuildError, UsageError
 from lazybuild.events import Sink, Warned
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import platform as oci
@@ -63,7 +63,7 @@ def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
     )
     try:
         said = engine.build(job, _compiler(request, given, events), events)
-    except (BuildError, DockerfileError) as error:
+    except LazybuildError as error:
         error.source = error.source or given.document.source
         raise
     return _result(request, builder, said, events, started)

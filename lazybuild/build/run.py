@@ -22,7 +22,7 @@ from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.dockerfile.syntax import require_known_syntax
-from lazybuild.errors import BuildError, DockerfileError, HostError, ResourceError
+from lazybuild.errors import HostError, LazybuildError, ResourceError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
 from lazybuild.request import Builder, BuildRequest, BuildResult
@@ -52,7 +52,7 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
             return _with_room(space, request, given, events, started)
         with open_space(request, events) as own:
             return _with_room(own, request, given, events, started)
-    except (BuildError, DockerfileError) as error:
+    except LazybuildError as error:
         error.source = error.source or given.document.source
         raise
 

@@ -9,8 +9,6 @@ from lazybuild.cli.progress.steps import Step
 from lazybuild.dockerfile.excerpt import excerpt
 from lazybuild.errors import (
     EXIT_BUG,
-    BuildError,
-    DockerfileError,
     LazybuildError,
     Span,
     StepFailedError,
@@ -19,7 +17,7 @@ from lazybuild.errors import (
 
 def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     """The last output of the failed step, the excerpt of the Dockerfile, the message, the hint."""
-    span = error.span if isinstance(error, DockerfileError | BuildError) else None
+    span = error.span
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     text = "".join(_parts(error, span, step))
     if on_github:  # whatever is shown must not command the workflow
@@ -33,7 +31,7 @@ def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
 def _parts(error: LazybuildError, span: Span | None, step: Step | None) -> Iterator[str]:
     if step is not None and isinstance(error, StepFailedError):
         yield tail_block(step)
-    if span is not None and isinstance(error, DockerfileError | BuildError):
+    if span is not None:
         yield excerpt(error.source, span) or f"{span.path}:{span.line}\n"
     yield from (f"{note}\n" for note in getattr(error, "__notes__", ()))
     yield f"ERROR: {error.message}\n"

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Generic
 
-from lazybuild.errors import BuildError, LazybuildError
+from lazybuild.errors import LazybuildError
 from lazybuild.llb.graph import Edge, Vertex
 from lazybuild.llb.ops import ExecOp
 from lazybuild.solver.once import Once, StoppedError, gather
@@ -57,7 +57,8 @@ class Solver(Generic[R]):
         """The cache key of a vertex: its identity between builds."""
         with self._guard:
             cell = self._keys[vertex.digest]
-        return cell.get(lambda: self._compute_key(vertex))
+        with blame(vertex):
+            return cell.get(lambda: self._compute_key(vertex))
 
     def plan(self, vertex: Vertex) -> KeyPlan:
         return self._ops.plan(vertex)
@@ -95,13 +96,14 @@ class Solver(Generic[R]):
         return known
 
     def _content(self, vertex: Vertex, index: int, edge: Edge, selection: Selection) -> str:
-        with blame(vertex):
+        with blame(vertex):  # what is not there to be hashed is missed by the one that copies it
             return self._ops.content(vertex, index, selection, self._result(edge.vertex))
 
     def _result(self, vertex: Vertex) -> R:
         with self._guard:
             cell = self._results[vertex.digest]
-        return cell.get(lambda: self._compute(vertex))
+        with blame(vertex):
+            return cell.get(lambda: self._compute(vertex))
 
     def _compute(self, vertex: Vertex) -> R:
         plan = self._ops.plan(vertex)
@@ -134,8 +136,7 @@ class Solver(Generic[R]):
 
     def _attempt(self, vertex: Vertex, inputs: list[R]) -> R:
         try:
-            with blame(vertex):
-                return self._ops.run(vertex, inputs)
+            return self._ops.run(vertex, inputs)
         except LazybuildError as error:
             self._stop.set()
             self._report.done(vertex, error=error.message)
@@ -143,7 +144,9 @@ class Solver(Generic[R]):
 
 
 class blame:  # noqa: N801 - reads as a statement
-    """Names the instruction in a BuildError that doesn't know it."""
+    """Names the instruction in an error that doesn't know it. A source has none: it is left to
+    the step that wants it.
+    """
 
     def __init__(self, vertex: Vertex) -> None:
         self._vertex = vertex
@@ -152,7 +155,7 @@ class blame:  # noqa: N801 - reads as a statement
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BuildError) and error.span is None and self._vertex.options.spans:
+        if isinstance(error, LazybuildError) and error.span is None and self._vertex.options.spans:
             error.span = self._vertex.options.spans[0]
 
 

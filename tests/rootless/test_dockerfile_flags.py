@@ -99,6 +99,8 @@ def test_a_url_with_another_checksum_is_refused(builder, site, checksum):
     run = builder.build({"Dockerfile": text}, expect=None)
     assert run.code != 0
     assert checksum in run.err
+    assert "Dockerfile:2\n" in run.err
+    assert ">>> ADD --checksum" in run.err
 
 
 def test_add_of_a_repository(builder, git):
@@ -127,6 +129,14 @@ def test_a_repository_at_another_commit_is_refused(builder, git):
     run = builder.build({"Dockerfile": text}, expect=None)
     assert run.code != 0
     assert "expected 0000" in run.err
+    assert ">>> ADD --checksum" in run.err
+
+
+def test_a_repository_that_nobody_serves_is_named_with_its_line(builder):
+    text = "FROM scratch\nADD git://127.0.0.1:1/x.git /\n"
+    run = builder.build({"Dockerfile": text}, expect=104)
+    assert "Dockerfile:2\n" in run.err
+    assert "Connection refused" in run.err
 
 
 # --- the result ----------------------------------------------------------------------------------
