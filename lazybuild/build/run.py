@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from lazybuild.build import inputs, platforms, room, translate
+from lazybuild.build import agents, inputs, platforms, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
@@ -38,10 +38,15 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
 
     Several builds may share a `space`, one after the other: its store, registry and namespaces.
     """
-    if request.builder is not None:
-        return _elsewhere(request, request.builder, sink)
-    if len(request.platforms) > 1:
-        return _each_platform(request, sink)
+    with agents.ready(request) as given:
+        if given.builder is not None:
+            return _elsewhere(given, given.builder, sink)
+        if len(given.platforms) > 1:
+            return _each_platform(given, sink)
+        return _here(given, sink, space)
+
+
+def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult:
     started = time.monotonic()
     events = Collector(sink)
     with task(events, "[internal] load build definition"):

@@ -1,11 +1,13 @@
 """RUN --mount and the flags of RUN through whole builds, as an unprivileged user."""
 
+import contextlib
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from support.building import Builder, registry_with_base
+from support.building import Builder, registry_with_base, settled
 
 pytestmark = pytest.mark.rootless
 
@@ -184,6 +186,56 @@ COPY --from=one /result /
     assert (out / "result").read_text() == (
         "12 1\n/run/buildkit/ssh_agent.0\n/run/own 1000 666 socket\n"
     )
+
+
+def test_keys_are_held_by_an_agent_of_the_build(builder, base):
+    """Two keys by file: the step gets an agent that has them, and nothing of it stays."""
+    names = [str(builder.folder / name) for name in ("one", "two")]
+    for name in names:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name], check=True)
+    before = set(processes_called("ssh-agent"))
+    text = f"""\
+FROM {base} AS one
+COPY ask.pl /
+RUN --mount=type=ssh,id=keys perl /ask.pl > /result
+FROM scratch
+COPY --from=one /result /
+"""
+    out, _ = exported(builder, text, "--ssh", f"keys={','.join(names)}", files={"ask.pl": ASK})
+    assert (out / "result").read_text() == "12 2\n"
+    assert settled(lambda: set(processes_called("ssh-agent")) - before) == set()
+
+
+def test_an_agent_of_the_build_ends_with_a_killed_builder(builder, base):
+    key = str(builder.folder / "one")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    before = set(processes_called("ssh-agent"))
+    text = f"FROM {base}\nRUN --mount=type=ssh echo begun && sleep 60\n"
+    with builder.started(
+        {"Dockerfile": text}, "--ssh", f"default={key}", until=" begun"
+    ) as process:
+        assert set(processes_called("ssh-agent")) - before
+        process.kill()
+    assert settled(lambda: set(processes_called("ssh-agent")) - before) == set()
+
+
+def test_a_key_with_a_passphrase_or_none_at_all_is_refused(builder):
+    key = builder.folder / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "words", "-f", key], check=True)
+    run = builder.build({"Dockerfile": "FROM scratch\n"}, "--ssh", f"default={key}", expect=2)
+    assert "ssh-add" in run.err
+    (builder.folder / "text").write_text("no key")
+    (builder.folder / "text").chmod(0o600)
+    wrong = f"default={builder.folder}/text"
+    assert "text" in builder.build({"Dockerfile": "FROM scratch\n"}, "--ssh", wrong, expect=2).err
+
+
+def processes_called(name):
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            mine = entry.stat().st_uid == os.getuid()
+            if mine and (entry / "comm").read_text().strip() == name:
+                yield entry.name
 
 
 def test_an_agent_that_is_required_and_not_given_fails_by_name(builder, base):
