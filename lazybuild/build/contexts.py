@@ -4,38 +4,39 @@ Each becomes what the compiler knows: a source of the graph, a directory, or an 
 What it holds as a Dockerfile is read here. Ignore files count for directories only.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lazybuild.build import remotes
 from lazybuild.dockerfile.contexts import ARCHIVE, git_source, http_source, unpacked
-from lazybuild.dockerfile.giturl import GitUrl, parse_git
+from lazybuild.dockerfile.giturl import GitUrl, parse_git_context
 from lazybuild.dockerfile.options import FrontendInput
 from lazybuild.errors import BuildError, UsageError
+from lazybuild.estargz.entry import Kind
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import SourceOp
+from lazybuild.registry.redact import shown
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.paths import clean
 from lazybuild.snapshots.tree import Tree, resolve
 from lazybuild.sources.archives import archive_tree, is_archive
-from lazybuild.sources.git import GitSources
-from lazybuild.sources.http import HttpSources
 from lazybuild.sources.layouts import take_over
 from lazybuild.store import Store
-from lazybuild.worker.secrets import of_request
 
 STDIN = "stdin"
 LAYOUT = "oci-layout://"
+URLS = ("http://", "https://")
 MAX_DOCKERFILE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
     """A main context that is no directory of the user's: its name for the compiler, the Dockerfile
-    that it holds or is, and what has to exist until the build is over (`keep`).
+    that it holds or is, and what has to exist until the build is over (`keep`). `time` is that of
+    the newest file, where nobody else can be asked for it.
     """
 
     context: str
@@ -43,21 +44,46 @@ class Remote:
     directories: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
     keep: object = None
+    time: int | None = None
 
 
 def read(request: BuildRequest) -> Remote | None:
     """The main context, or None for a directory."""
     if request.context == "-":
         return _stdin(request)
-    if url := parse_git(request.context):
+    if Path(request.context).is_dir():
+        return None
+    if url := git_url(request.context):
         return _git(request, url)
-    if request.context.startswith(("http://", "https://")):
+    if request.context.startswith(URLS):
         return _http(request)
     return None
 
 
+def git_url(text: str) -> GitUrl | None:
+    try:
+        return parse_git_context(text)
+    except ValueError as error:
+        raise UsageError(f"{shown(text)}: {error}") from error
+
+
+def given_dockerfile(request: BuildRequest) -> bytes | None:
+    """The Dockerfile from standard input or from behind a URL; None for a file by its name."""
+    if request.dockerfile == "-":
+        return request.stdin
+    if not request.dockerfile.startswith(URLS):
+        return None
+    with Store(request.root) as store:
+        file = remotes.downloads(store, request).file(http_source(request.dockerfile, ARCHIVE))
+        if file.size > MAX_DOCKERFILE:
+            raise UsageError(f"{shown(request.dockerfile)}: too large for a Dockerfile")
+        return store.blobs.path(file.digest).read_bytes()
+
+
 def _stdin(request: BuildRequest) -> Remote:
     """A tar archive, or a Dockerfile that copies nothing."""
+    if request.dockerfile == "-":
+        raise UsageError("standard input can't be both the context and the Dockerfile")
     place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
     home = Path(place.name)
     if not request.stdin:
@@ -79,20 +105,19 @@ def _stdin(request: BuildRequest) -> Remote:
         directories={STDIN: home},
         inputs={STDIN: FrontendInput(head=unpacked(Edge(source)))},
         keep=place,
+        time=remotes.newest(home / ARCHIVE),
     )
 
 
 def _http(request: BuildRequest) -> Remote:
     """An archive behind a URL; anything else there is the Dockerfile itself."""
     with Store(request.root) as store:
-        file = HttpSources(store=store, secrets=of_request(request)).file(
-            http_source(request.context, ARCHIVE)
-        )
+        file = remotes.downloads(store, request).file(http_source(request.context, ARCHIVE))
         path = store.blobs.path(file.digest)
         if is_archive(path):
             return Remote(context=request.context, dockerfile=_found(_archive(path), request))
         if file.size > MAX_DOCKERFILE:
-            raise UsageError(f"{request.context}: neither an archive nor a Dockerfile")
+            raise UsageError(f"{shown(request.context)}: neither an archive nor a Dockerfile")
         data = path.read_bytes()
     place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
     local = {"context": Path(place.name)}
@@ -102,7 +127,7 @@ def _http(request: BuildRequest) -> Remote:
 def _git(request: BuildRequest, url: GitUrl) -> Remote:
     op = git_source(url)
     with Store(request.root) as store:
-        sources = GitSources(store=store, environ=dict(os.environ), secrets=of_request(request))
+        sources = remotes.repositories(store, request)
         with sources.checkout(op, sources.commit(op)) as checkout:
             return Remote(context=request.context, dockerfile=_found(checkout.tree, request))
 
@@ -112,16 +137,20 @@ def _archive(path: Path) -> Tree:
 
 
 def _found(tree: Tree, request: BuildRequest) -> bytes:
-    """The Dockerfile inside a context; from standard input, if that is asked for."""
-    if request.dockerfile == "-" and request.context != "-":
-        return request.stdin
+    """The Dockerfile inside a context, unless it is given otherwise."""
+    if (given := given_dockerfile(request)) is not None:
+        return given
     for name in (request.dockerfile,) if request.dockerfile else ("Dockerfile", "dockerfile"):
         path = resolve(tree, clean(name))
         node = tree.lookup(path)
-        if node is not None and node.size <= MAX_DOCKERFILE:
-            with tree.open(path) as file:
-                return file.read(MAX_DOCKERFILE)
-    raise BuildError(f"{request.context}: the context has no Dockerfile", hint="name it with -f")
+        if node is None:
+            continue
+        if node.kind is not Kind.REG or node.size > MAX_DOCKERFILE:
+            raise BuildError(f"{name} of the context is no file, or too large for a Dockerfile")
+        with tree.open(path) as file:
+            return file.read(MAX_DOCKERFILE)
+    wanted = request.dockerfile or "Dockerfile"
+    raise BuildError(f"{shown(request.context)}: there is no {wanted}", hint="name one with -f")
 
 
 def named(request: BuildRequest) -> Mapping[str, str]:

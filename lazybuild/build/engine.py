@@ -4,10 +4,11 @@ The first pass finds what the cache holds and does what needs no namespace. The 
 has to run ends it; the process enters its namespaces and the second pass goes on.
 """
 
-import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from lazybuild.build import remotes
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
 from lazybuild.build.cache_mounts import CacheMounts
@@ -26,11 +27,8 @@ from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.solver.report import Reporter
 from lazybuild.solver.solve import Solver
-from lazybuild.sources.git import GitSources
-from lazybuild.sources.http import HttpSources
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources, StoredDigests
-from lazybuild.worker.secrets import of_request
 from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
 from lazybuild.worker.sources import GitSource, HttpSource, ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
@@ -83,19 +81,15 @@ class Engine:
             "docker-image": ImageSource(self.images),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
         }
-        secrets = of_request(request)
-        http = HttpSource(HttpSources(store=space.store, secrets=secrets), self.snapshots)
-        sockets = {agent.id: agent.socket for agent in request.ssh}
-        git = GitSource(
-            GitSources(
-                store=space.store,
-                environ=dict(os.environ),
-                secrets=secrets,
-                sockets=lambda name: sockets.get(name, ""),
-            ),
-            self.snapshots,
-        )
+        http = HttpSource(remotes.downloads(space.store, request), self.snapshots)
+        git = GitSource(remotes.repositories(space.store, request), self.snapshots)
         self._sources |= {"http": http, "https": http, "git": git}
+
+    def date(self, epoch: int | None, options: WriterOptions) -> None:
+        """The epoch that the compiled Dockerfile turned out to have."""
+        self._request = replace(self._request, epoch=epoch)
+        self.trace.ordered = epoch is not None
+        self.options = options
 
     def solve(self, head: Vertex, start: Start) -> Snapshot:
         """The snapshot of `head`; `start` is how the image will be started."""

@@ -25,7 +25,8 @@ URL_MARKS = ("://", "git@")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """`context` is a context as the compiler names it; `directories` the local ones by name.
-    `keep` holds what has to exist until the build is over.
+    `keep` holds what has to exist until the build is over, `time` is that of a context's newest
+    file where no source can be asked for it.
     """
 
     document: Document
@@ -36,6 +37,7 @@ class Inputs:
     ignored_in: Mapping[str, tuple[str, ...]]
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
     keep: object = None
+    time: int | None = None
 
 
 def read(request: BuildRequest) -> Inputs:
@@ -56,7 +58,7 @@ def read(request: BuildRequest) -> Inputs:
         context=f"local:{MAIN}",
         contexts={**others, **{name: f"local:{name}" for name in places}},
         directories={MAIN: root, **places},
-        ignored=_ignored(root, path if path != "-" else ""),
+        ignored=_ignored(root, path),
         ignored_in={name: _ignored(place, "") for name, place in places.items()},
     )
 
@@ -64,7 +66,7 @@ def read(request: BuildRequest) -> Inputs:
 def _remote(
     request: BuildRequest, remote: Remote, places: Mapping[str, Path], others: Mapping[str, str]
 ) -> Inputs:
-    name = request.dockerfile if request.dockerfile not in ("", "-") else "Dockerfile"
+    name = request.dockerfile or "Dockerfile"
     return Inputs(
         document=parse(remote.dockerfile, name),
         context=remote.context,
@@ -74,11 +76,15 @@ def _remote(
         ignored_in={name: _ignored(place, "") for name, place in places.items()},
         inputs=remote.inputs,
         keep=remote.keep,
+        time=remote.time,
     )
 
 
 def _is_local(value: str) -> bool:
-    return not any(mark in value for mark in URL_MARKS)
+    """A directory wins over what else its name could mean."""
+    return Path(value).is_dir() or not (
+        any(mark in value for mark in URL_MARKS) or contexts.git_url(value)
+    )
 
 
 def _context_directory(context: str) -> Path:
@@ -94,8 +100,8 @@ def _directory(name: str, what: str) -> Path:
 
 def _dockerfile(request: BuildRequest, root: Path) -> tuple[str, bytes]:
     """The name to show and the bytes."""
-    if request.dockerfile == "-":
-        return "-", request.stdin
+    if (data := contexts.given_dockerfile(request)) is not None:
+        return request.dockerfile, data
     if request.dockerfile:
         given = _given(request.dockerfile, root)
         return request.dockerfile, read_regular(given, MAX_DOCKERFILE, root)
@@ -113,7 +119,8 @@ def _given(name: str, root: Path) -> Path:
 
 def _ignored(root: Path, dockerfile: str) -> tuple[str, ...]:
     """The patterns of NAME.dockerignore beside the Dockerfile, else of .dockerignore."""
-    own = Path(f"{_given(dockerfile, root)}.dockerignore") if dockerfile else None
+    by_name = dockerfile and dockerfile != "-" and not dockerfile.startswith(contexts.URLS)
+    own = Path(f"{_given(dockerfile, root)}.dockerignore") if by_name else None
     if own is not None and not own.is_absolute() and not own.exists():
         own = root / f"{dockerfile}.dockerignore"
     for path in (own, root / ".dockerignore"):

@@ -118,6 +118,8 @@ def _build(
     _enter_early(space, request, given)
     check_pushes(space, request)
     compiled = _compile(request, given, engine, events)
+    dated = replace(request, epoch=compiled.epoch)
+    engine.date(compiled.epoch, translate.writer_options(dated))
     snapshot = Snapshot()
     if compiled.head is not None:
         platforms.require_runnable(compiled.head.vertex)

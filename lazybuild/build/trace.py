@@ -61,7 +61,7 @@ class Trace:
         self._snapshots = snapshots
         self._accesses = accesses
         self._ahead = ahead
-        self._ordered = ordered
+        self.ordered = ordered
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
         self.uses = Uses(space.store)
@@ -80,7 +80,7 @@ class Trace:
         for layer_id, name in [*found, *self._read_lazily()]:
             by_layer[layer_id].append(name)
         for layer_id, names in by_layer.items():
-            self.uses.add(layer_id, sorted(names) if self._ordered else names)
+            self.uses.add(layer_id, sorted(names) if self.ordered else names)
 
     def _made_here(self, snapshot: Snapshot) -> list[DirectoryLayer]:
         """Directories of steps; an unpacked base keeps the order of its blob anyway."""

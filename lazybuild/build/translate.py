@@ -1,8 +1,10 @@
 """A request in the words of the rooms that carry it out."""
 
 from lazybuild.build.inputs import Inputs
+from lazybuild.build.remotes import source_time
+from lazybuild.dockerfile.contexts import EPOCH
 from lazybuild.dockerfile.nodes import Finding
-from lazybuild.dockerfile.options import CompileOptions
+from lazybuild.dockerfile.options import MAIN_CONTEXT, CompileOptions
 from lazybuild.dockerfile.rules import RULES
 from lazybuild.errors import UsageError
 from lazybuild.estargz.writer import Compression, WriterOptions
@@ -26,7 +28,8 @@ def compile_options(request: BuildRequest, given: Inputs) -> CompileOptions:
         add_hosts=tuple(add_host(text) for text in request.add_hosts),
         shm_size=request.shm_size,
         ulimits=tuple(ulimit(text) for text in request.ulimits),
-        epoch=request.epoch,
+        epoch=epoch(request, given),
+        source_time=source_time(request),
         context=given.context,
         contexts=given.contexts,
         inputs=given.inputs,
@@ -34,6 +37,13 @@ def compile_options(request: BuildRequest, given: Inputs) -> CompileOptions:
         ignored_in=given.ignored_in,
         allow=frozenset(request.allow),
     )
+
+
+def epoch(request: BuildRequest, given: Inputs) -> int | None:
+    """As a number; where it is to come from a source, the compiler finds out which."""
+    if request.build_args.get(EPOCH) == MAIN_CONTEXT and given.time is not None:
+        return given.time
+    return request.epoch
 
 
 def here() -> Platform:

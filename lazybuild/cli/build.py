@@ -24,6 +24,8 @@ from lazybuild.cli import (
 from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.request import ALL_STAGES, Builder, BuildRequest, BuildResult, Secret, SshAgent
 
+EPOCH = "SOURCE_DATE_EPOCH"
+
 
 def _flag(*names: str, text: str) -> config.Decorator:
     return click.option(*names, is_flag=True, help=text)
@@ -243,9 +245,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
     stdin = standard_input(context, given["file"])
     arguments = read_files(given["build_arg_file"])
     arguments |= config.assignments(given["build_arg"], "--build-arg", from_environment=True)
-    epoch = given["source_date_epoch"]
-    if epoch is None and arguments.get("SOURCE_DATE_EPOCH", "").isdecimal():
-        epoch = int(arguments["SOURCE_DATE_EPOCH"])
+    epoch = dated(arguments, given["source_date_epoch"])
     return BuildRequest(
         root=config.store_root(given["root"]),
         context=context,
@@ -279,7 +279,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         ssh=tuple(agent(text) for text in given["ssh"]),
         outputs=outputs.collect(tuple(given["output"]), push=given["push"], load=given["load"]),
         compression=given["compression"],
-        epoch=epoch if epoch is not None else environment_epoch(),
+        epoch=epoch,
         rewrite_timestamp=given["rewrite_timestamp"],
         prefetch=given["prefetch"],
         require_lazy=given["require_lazy"],
@@ -327,12 +327,25 @@ def asked_method(values: dict[str, Any]) -> tuple[str, str]:
     return ("check" if check or method == "lint" else method), form
 
 
+def dated(arguments: dict[str, str], flag: int | None) -> int | None:
+    """The epoch: of the flag, the build argument or the environment. All of them are arguments of
+    the build, where one that is no number (a source's name, or nothing) is for the compiler.
+    """
+    epoch = flag
+    if epoch is None and EPOCH not in arguments:
+        epoch = environment_epoch()
+    if epoch is not None:
+        arguments[EPOCH] = str(epoch)
+    text = arguments.get(EPOCH, "")
+    return int(text) if text.isdecimal() else None
+
+
 def environment_epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    text = os.environ.get(EPOCH, "")
     if not text:
         return None
     if not text.isdecimal():
-        raise UsageError(f"SOURCE_DATE_EPOCH={text!r}: not a number of seconds")
+        raise UsageError(f"{EPOCH}={text!r}: not a number of seconds")
     return int(text)
 
 

@@ -192,3 +192,58 @@ def test_an_ignore_file_beside_the_dockerfile_wins(builder):
         }
     )
     assert built(builder, "-f", context / "own.Dockerfile", context) == {"x/keep": "kept"}
+
+
+def test_a_dockerfile_behind_a_url_for_a_directory(builder, site):
+    folder, url = site
+    (folder / "My").write_text(DOCKERFILE)
+    context = builder.context({"a": "one", "sub/b": "two", ".dockerignore": "sub/b"})
+    assert built(builder, "-f", f"{url}/My", context) == {"x/a": "one"}
+    assert built(builder, "-f", f"{url}/absent", context, expect=1) == {"x/a": "one"}
+
+
+def test_a_compressed_archive_of_any_kind(builder):
+    import zstandard  # noqa: PLC0415 - wanted here alone
+
+    data = zstandard.compress(archive(FILES))
+    assert built(builder, "-", stdin=data) == {"x/a": "one", "x/b": "two"}
+
+
+def test_standard_input_is_one_thing(builder):
+    process = builder.start("build", "-f", "-", "-", stdin_bytes=b"yes")
+    _, err = process.communicate(archive(FILES), timeout=60)
+    assert process.returncode == 2
+    assert b"can't be both" in err
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ("https://h.invalid/x.git?nonsense=1", "nonsense"),
+        ("github.com/owner/name#a:b:c?", "github.com/owner/name"),
+        ("nowhere", "nowhere is not a directory"),
+    ],
+)
+def test_a_context_that_can_not_be_is_named(builder, context, words):
+    run = builder.run("build", context, expect=None)
+    assert run.code not in (0, 100)
+    assert words in run.err
+
+
+def test_a_repository_without_the_dockerfile_that_is_asked_for(builder, served):
+    run = builder.run("build", "-f", "absent/Dockerfile", f"{served}#main", expect=1)
+    assert "there is no absent/Dockerfile" in run.err
+    run = builder.run("build", "-f", "sub", f"{served}#main", expect=1)
+    assert "is no file" in run.err
+
+
+def test_named_contexts_out_of_repositories_and_urls(builder, site, served):
+    folder, url = site
+    (folder / "file").write_text("web")
+    text = (
+        "FROM scratch\nCOPY --from=g a /x/a\nCOPY --from=part a /x/b\nCOPY --from=h context /x/c\n"
+    )
+    flags = [f"g={served}#main", f"part={served}#main:inner", f"h={url}/file"]
+    words = [word for flag in flags for word in ("--build-context", flag)]
+    found = built(builder, *words, builder.context({"Dockerfile": text}))
+    assert found == {"x/a": "one", "x/b": "in", "x/c": "web"}
