@@ -1,8 +1,10 @@
 """From a snapshot to an image: blobs for new layers, their order, config, manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from lazybuild.build.dated import dated
 from lazybuild.build.engine import Engine
 from lazybuild.build.order import Order
 from lazybuild.build.space import Space
@@ -49,7 +51,13 @@ def finish(
     order = Order(engine.trace.uses, engine.snapshots, snapshot, start)
     _need_blobs(space, engine, snapshot)
     prefetch = [_write(engine, order, layer_id) for layer_id in snapshot.layers]
-    layers = tuple(engine.snapshots.layer(layer_id) for layer_id in snapshot.layers)
+    below = len(compiled.base.config.diff_ids) if compiled.base else 0
+    layers = tuple(
+        dated(space, engine, layer_id, partial(_hot, engine, order, layer_id))
+        if number >= below
+        else engine.snapshots.layer(layer_id)
+        for number, layer_id in enumerate(snapshot.layers)
+    )
     config = mutate.finish(
         compiled.config,
         [_meta(layer) for layer in layers],
@@ -98,13 +106,18 @@ def _write(engine: Engine, order: Order, layer_id: str) -> PrefetchStats | None:
     plain = layer.descriptor is not None and layer.toc_digest is None
     if layer.ordered or plain:
         return None
-    names, sources = order.of(layer_id) if engine.options.prefetch else ([], ())
+    names, sources = _hot(engine, order, layer_id)
     descriptor = engine.snapshots.write_blob(layer_id, names, engine.options)
     tree = engine.snapshots.layer_tree(layer_id)
     sizes = [node.size for name in names if (node := tree.lookup(name))]
     return PrefetchStats(
         digest=descriptor.digest, files=len(names), bytes=sum(sizes), sources=sources
     )
+
+
+def _hot(engine: Engine, order: Order, layer_id: str) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The names that come first in a layer, and where they are from."""
+    return order.of(layer_id) if engine.options.prefetch else ((), ())
 
 
 def _put(space: Space, media_type: str, data: bytes) -> Descriptor:
