@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from support.building import Builder
 from support.peers import User
+from support.repositories import Repositories
 
 pytestmark = pytest.mark.root
 
@@ -40,6 +41,7 @@ HISTORY_CHANGED = {
     "healthcheck": HEALTHCHECK,
     "healthcheck-exec": HEALTHCHECK,
     "healthcheck-none": HEALTHCHECK,
+    "healthcheck-start": HEALTHCHECK,
     "arg-global": ARG,
     "from-arg": ARG,
     "from-platform": ARG,
@@ -113,11 +115,20 @@ def http(context):
 
 
 @pytest.fixture(scope="module")
-def placed(base, http):
+def git(tmp_path_factory):
+    """The address of a repository."""
+    with Repositories(tmp_path_factory.mktemp("git")) as served:
+        yield served.make("one", {"f": "f", "sub/g": "g", "sub/run": "r"})
+
+
+@pytest.fixture(scope="module")
+def placed(base, http, git):
     """Puts the addresses into the text of a case."""
 
     def place(text):
-        return text.replace(b"BASE", base.encode()).replace(b"HTTP/", f"{http}/".encode())
+        for word, address in {b"BASE": base, b"HTTP/": f"{http}/", b"GIT#": f"{git}#"}.items():
+            text = text.replace(word, address.encode())
+        return text
 
     return place
 
@@ -152,7 +163,7 @@ def test_the_same_image(moby, lazybuild, context, placed, name):
     secret = moby.shared / "secret"
     secret.write_text("s3cret")
     given = CASES / name / "flags"
-    flags = given.read_text().split("\n")[:-1] if given.exists() else []
+    flags = placed(given.read_bytes()).decode().split("\n")[:-1] if given.exists() else []
     target = moby.shared / f"{name}.tar"
     there = [flag.replace("SECRET", moby.there(secret)) for flag in flags]
     output = ("--output", f"type=oci,dest={moby.there(target)}")
