@@ -20,7 +20,7 @@ from lazybuild.errors import HostError, IntegrityError, ResourceError
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID, Digest
-from lazybuild.store import schema
+from lazybuild.store import lock, schema
 
 BUSY_SECONDS = 60
 RENEW_AFTER = 60.0
@@ -87,7 +87,8 @@ class Meta:
         self._all: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         with _explained(path):
-            _migrate(self._db(), path)
+            if _version(self._db()) != len(schema.MIGRATIONS):
+                _migrate(self._db(), path)
 
     def close(self) -> None:
         with self._guard:
@@ -323,9 +324,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     newest = len(schema.MIGRATIONS)
-    if _version(db) == newest:
-        return
-    db.execute("PRAGMA journal_mode = WAL")
+    with lock.held(path.with_suffix(".lock")):  # two that change the journal's mode don't wait
+        db.execute("PRAGMA journal_mode = WAL")
     with _transaction(db):
         version = _version(db)
         if version > newest:

@@ -222,3 +222,28 @@ def test_many_processes_may_make_one_store(tmp_path):
     assert [(child.communicate()[1], child.returncode) for child in children] == [(b"", 0)] * 8
     with Store(tmp_path / "root") as store:
         assert len(store.meta.layers()) == 8
+
+
+AT_ONCE = """
+import multiprocessing, sys
+from pathlib import Path
+from lazybuild.store.meta import Meta
+
+def opened(path, start):
+    start.wait()
+    Meta(path).close()
+
+for number in range(30):
+    start = multiprocessing.Barrier(6)
+    path = Path(sys.argv[1]) / f"{number}.db"
+    children = [multiprocessing.Process(target=opened, args=(path, start)) for _ in range(6)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+"""
+
+
+def test_a_database_may_be_made_by_many_in_the_same_moment(tmp_path):
+    subprocess.run([sys.executable, "-c", AT_ONCE, str(tmp_path)], check=True)
