@@ -86,7 +86,7 @@ def _ids(heads: list[Vertex]) -> Iterator[str]:
         for vertex in walk(head):
             for mount in vertex.op.mounts if isinstance(vertex.op, ExecOp) else ():
                 if mount.type is MountType.CACHE:
-                    yield mount.id
+                    yield caches.name_of(vertex, mount)
 
 
 def _lock(path: Path) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lazybuild.errors import BuildError
 from lazybuild.estargz.entry import Item
 from lazybuild.executor.spec import BindMount
+from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import Mount, Sharing
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.tree import Tree, entry_of, resolve, walk
@@ -27,14 +28,24 @@ WAIT = 0.1
 
 
 def mount(
-    services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result]
+    services: Services, stack: ExitStack, vertex: Vertex, mount: Mount, inputs: Sequence[Result]
 ) -> BindMount:
     """The directory of the cache, held as `mount.sharing` says until the stack ends."""
-    first = place(services.store, mount.id)
+    name = name_of(vertex, mount)
+    first = place(services.store, name)
     first.parent.mkdir(mode=0o700, exist_ok=True)
     taken = _take(services, stack, first, mount.sharing)
-    _fill(services, taken, mount, inputs)
+    _fill(services, taken, name, mount, inputs)
     return BindMount(source=taken, dest=mount.dest, readonly=mount.readonly)
+
+
+def name_of(vertex: Vertex, mount: Mount) -> str:
+    """The id, and what the cache began with: two of one id with different beginnings are two."""
+    if mount.input < 0:
+        return mount.id
+    edge = vertex.inputs[mount.input]
+    beginning = f"{edge.vertex.digest} {edge.index} {mount.selector}"
+    return f"{mount.id}@{hashlib.sha256(beginning.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 
 def place(store: Store, name: str) -> Path:
@@ -69,13 +80,15 @@ def _lock(stack: ExitStack, place: Path, mode: int) -> bool:
     return True
 
 
-def _fill(services: Services, place: Path, mount: Mount, inputs: Sequence[Result]) -> None:
+def _fill(
+    services: Services, place: Path, name: str, mount: Mount, inputs: Sequence[Result]
+) -> None:
     """Make a new cache: empty, or with what its `from` holds. It appears when it is complete."""
     if place.exists():
         return
     draft = place.with_name(f".{place.name}.{os.getpid()}.{time.monotonic_ns()}")
     draft.mkdir(mode=0o755)
-    if services.restore(mount.id, draft):
+    if services.restore(name, draft):
         pass  # what another machine had in it
     elif mount.input >= 0:
         tree = _tree(services, inputs[mount.input])

@@ -53,7 +53,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             env=environment(op) | secrets.environment(services, op),
             cwd=op.meta.cwd,
             user=op.meta.user,
-            mounts=tuple(mounts.realise(services, stack, op, inputs)),
+            mounts=tuple(mounts.realise(services, stack, vertex, op, inputs)),
             network=op.network,
             security=op.security,
             hostname=op.meta.hostname or HOSTNAME,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lazybuild.errors import BuildError
 from lazybuild.executor.spec import BindMount, FileMount, StepMount, TmpfsMount
+from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import ExecOp, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot
@@ -17,25 +18,25 @@ SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
 def realise(
-    services: Services, stack: ExitStack, op: ExecOp, inputs: Sequence[Result]
+    services: Services, stack: ExitStack, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
 ) -> Iterator[StepMount]:
     """What the sandbox has to mount; whatever has to be undone goes on the stack."""
     for mount in op.mounts:
         if mount.dest == "/" or (mount.type is MountType.TMPFS and mount.dest == SHM):
             continue
-        found = _realise(services, stack, mount, inputs)
+        found = _realise(services, stack, vertex, mount, inputs)
         if found is not None:
             yield found
 
 
 def _realise(
-    services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result]
+    services: Services, stack: ExitStack, vertex: Vertex, mount: Mount, inputs: Sequence[Result]
 ) -> StepMount | None:
     match mount.type:
         case MountType.BIND:
             return _bind(services, stack, mount, inputs)
         case MountType.CACHE:
-            return caches.mount(services, stack, mount, inputs)
+            return caches.mount(services, stack, vertex, mount, inputs)
         case MountType.TMPFS:
             return TmpfsMount(dest=mount.dest, size=mount.size)
         case MountType.SECRET:

@@ -94,6 +94,28 @@ COPY --from=b /seen /b
     assert (out / "a").read_text() == (out / "b").read_text() == f"{together}\n"
 
 
+def test_caches_of_one_id_with_different_beginnings_are_two(builder, base):
+    text = f"""\
+FROM {base} AS one
+RUN echo first > /begin
+FROM {base} AS two
+RUN --mount=type=cache,target=/c touch /c/plain
+RUN --mount=type=cache,target=/c,from=one,source=/ ls /c > /from-one && touch /c/mine
+RUN --mount=type=cache,target=/c,from=one,source=/etc ls /c > /from-etc
+RUN --mount=type=cache,target=/c,uid=7,mode=700 stat -c "%u %a" /c > /owned && ls /c >> /owned
+RUN --mount=type=cache,target=/c ls /c > /again
+RUN --mount=type=cache,target=/c,from=one,source=/ cat /c/begin > /kept && [ -e /c/mine ]
+FROM scratch
+COPY --from=two /from-one /from-etc /owned /again /kept /
+"""
+    out, _ = exported(builder, text)
+    assert "begin" in (out / "from-one").read_text().split()
+    assert "passwd" in (out / "from-etc").read_text().split()
+    assert (out / "owned").read_text() == "7 700\n"
+    assert (out / "again").read_text() == "plain\n"
+    assert (out / "kept").read_text() == "first\n"
+
+
 def test_tmpfs_has_the_size_that_was_asked_for(builder, base):
     text = f"""\
 FROM {base} AS one
