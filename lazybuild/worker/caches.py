@@ -45,7 +45,8 @@ def name_of(vertex: Vertex, mount: Mount) -> str:
         return mount.id
     edge = vertex.inputs[mount.input]
     beginning = f"{edge.vertex.digest} {edge.index} {mount.selector}"
-    return f"{mount.id}@{hashlib.sha256(beginning.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    digest = hashlib.sha256(beginning.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{mount.id}@{digest[:16]}"
 
 
 def place(store: Store, name: str) -> Path:
