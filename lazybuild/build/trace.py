@@ -64,11 +64,13 @@ class Trace:
         self.ordered = ordered
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
+        self._mounted: defaultdict[Digest, set[str]] = defaultdict(set)  # layer ids by their blobs
         self.uses = Uses(space.store)
 
     @contextmanager
     def watch(self, vertex: Vertex, snapshot: Snapshot, merged: Path) -> Iterator[None]:
         distant = self._distant(snapshot)
+        self._note(snapshot)
         self._ahead.before(vertex, distant)
         with (
             self._accesses.watch(vertex, distant),
@@ -91,6 +93,13 @@ class Trace:
             if layer.directory and not layer.origins
         ]
 
+    def _note(self, snapshot: Snapshot) -> None:
+        """Builds at once may make the same blob, each as a layer of its own."""
+        for layer in map(self._snapshots.layer, snapshot.layers):
+            if layer.descriptor is not None:
+                with self._lock:
+                    self._mounted[layer.descriptor.digest].add(layer.id)
+
     def _distant(self, snapshot: Snapshot) -> list[Digest]:
         """Layers whose blobs are at a registry only."""
         blobs = self._space.store.blobs
@@ -110,8 +119,8 @@ class Trace:
             start = self._seen.get(lazy.pid, 0)
             found = lazy.trace(start)
             self._seen[lazy.pid] = start + len(found)
-        return [(self._layer_id(digest), name) for digest, name in found]
-
-    def _layer_id(self, digest: str) -> str:
-        layer = self._space.store.meta.layer_by_digest(Digest(digest))
-        return layer.id if layer else ""
+            return [
+                (layer_id, name)
+                for digest, name in found
+                for layer_id in self._mounted[Digest(digest)]
+            ]

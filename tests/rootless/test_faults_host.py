@@ -1,14 +1,18 @@
 """What hosts do to a builder: foreign stores, closed outputs, hanging helpers, kills, crowds."""
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.building import Builder, registry_with_base, settled
+
+from lazybuild.store import Store
 
 pytestmark = pytest.mark.rootless
 
@@ -160,6 +164,25 @@ def test_eight_builds_at_once_share_one_store(builder, base):
     alone = Builder(builder.folder / "alone")
     serial = [alone.run("build", "-q", *flags, "-t", "x", it).out.encode() for it in contexts[::2]]
     assert serial == digests[::2]
+
+
+def make_twin(root: Path) -> None:
+    """As if another build had made the same top layer in the same moment, as one of its own."""
+    with Store(root) as store:
+        (top,) = (use.layer for use in store.meta.layers() if not use.layer.origins)
+        store.meta.put_layer(replace(top, ordered=False))
+        store.meta.put_layer(replace(top, id="0", ordered=False))
+
+
+def test_uses_count_for_the_layer_of_the_build_not_for_its_twin(builder, base):
+    text = f"FROM {base}\nCOPY used other /\n"
+    context = builder.context({"Dockerfile": text, "used": "1", "other": "2"})
+    builder.build(context, "-t", "x")
+    make_twin(builder.root)
+    (context / "Dockerfile").write_text(text + "RUN cat /used > /both\n")
+    builder.build(context, "-t", "x")
+    layers = json.loads(builder.run("inspect", "x", "--json").out)["layers"]
+    assert layers[-2]["prefetch"]["files"] == ["used"]
 
 
 def test_a_builder_without_home_or_name_finds_a_place(builder):
