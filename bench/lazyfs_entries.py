@@ -17,7 +17,7 @@ from lazybuild.estargz.writer import write_layer
 from lazybuild.oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.snapshots.lazyfs.client import LazyFs
-from lazybuild.store import Store
+from lazybuild.store import Place, Store
 
 FILES = 99
 
@@ -52,7 +52,7 @@ def main():
                 media_type=OCI_LAYER_GZIP, digest=written.digest, size=written.size
             )
             began = time.perf_counter()
-            root, reason = fs.add(descriptor, written.toc_digest, blob=blob)
+            root, reason = fs.add(descriptor, written.toc_digest, blob=Place.whole(blob))
             ready = time.perf_counter() - began
             assert root, reason
             found = (root / "usr/share/package000/part0001/some-file-03.txt").read_bytes()

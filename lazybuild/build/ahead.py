@@ -24,6 +24,7 @@ from lazybuild.llb.ops import ExecOp
 from lazybuild.oci import reference
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.reference import Reference
+from lazybuild.oci.transport import HOST
 from lazybuild.snapshots.lazyfs.client import LazyFs
 
 OFF = "off"
@@ -170,6 +171,8 @@ class Ahead:
 
     def _look(self, base: Reference) -> None:
         if base.digest is None or base.digest in self._found:
+            return
+        if base.registry == HOST and not self._from:
             return
         name = reference.parse(self._from).name if self._from else base.name
         future = self._found[base.digest] = Future[Profile]()

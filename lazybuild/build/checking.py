@@ -5,6 +5,7 @@ from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.run import open_space
 from lazybuild.dockerfile import checks, lint, outline, targets
+from lazybuild.dockerfile.options import MAIN_CONTEXT
 from lazybuild.errors import DockerfileError, UsageError
 from lazybuild.events import Sink
 from lazybuild.request import BuildRequest
@@ -39,7 +40,9 @@ def _answer(
         raise UsageError(f"--call {method}: not a method", hint=", ".join(("build", *CALLS)))
     with open_space(request, sink) as space:
         images = Images(space.store, space.registry, pull=request.pull)
-        report = checks.check(given.document, options, ImageResolver(images, sink))
+        root = given.directories.get(MAIN_CONTEXT)
+        resolver = ImageResolver(images, sink, store=space.store, root=root)
+        report = checks.check(given.document, options, resolver)
     if json:
         return lint.lint_json(report), lint.lint_status(report)
     return _text(report), lint.lint_status(report)

@@ -22,12 +22,12 @@ from lazybuild.registry.redact import shown
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.paths import clean
 from lazybuild.snapshots.tree import Tree, resolve
+from lazybuild.sources import transports
 from lazybuild.sources.archives import archive_tree, is_archive
 from lazybuild.sources.layouts import take_over
 from lazybuild.store import Store
 
 STDIN = "stdin"
-LAYOUT = "oci-layout://"
 URLS = ("http://", "https://")
 MAX_DOCKERFILE = 16 << 20
 
@@ -154,13 +154,15 @@ def _found(tree: Tree, request: BuildRequest) -> bytes:
 
 
 def named(request: BuildRequest) -> Mapping[str, str]:
-    """Contexts by name; an image layout's image is taken into the store and named there."""
+    """Contexts by name; an image of this machine is taken over by the store and named there."""
     found = {}
     for name, value in request.build_contexts.items():
-        if value.startswith(LAYOUT):
-            with Store(request.root) as store:
-                digest = take_over(store, value.removeprefix(LAYOUT))
-            found[name] = f"docker-image://oci-layout.invalid/image@{digest}"
-        else:
+        local = transports.parse(value)
+        if local is None:
             found[name] = value
+        else:
+            if request.builder is not None:
+                raise UsageError(f"{name}={value}: images of this machine don't go to --builder")
+            with Store(request.root) as store:
+                found[name] = f"docker-image://{local.called(take_over(store, local))}"
     return found

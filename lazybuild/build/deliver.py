@@ -191,4 +191,4 @@ def blobs_of(space: Space, built: Built) -> list[Blob]:
 
 def _source(space: Space, descriptor: Descriptor) -> Source | None:
     blobs = space.store.blobs
-    return push.from_file(blobs.path(descriptor.digest)) if blobs.has(descriptor.digest) else None
+    return push.from_place(blobs.place(descriptor.digest)) if blobs.has(descriptor.digest) else None

@@ -16,7 +16,10 @@ from lazybuild.oci.image import Index, Manifest
 from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
 from lazybuild.snapshots.manager import Snapshot
+from lazybuild.sources import transports
 from lazybuild.sources.images import Image, Images
+from lazybuild.sources.layouts import take_over
+from lazybuild.sources.transports import LocalImage
 from lazybuild.store import Layer
 
 MAX_DEPTH = 3
@@ -26,11 +29,14 @@ HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a name stands for. `stored` is False for what only a registry has."""
+    """What a name stands for. `stored` is False for what only a registry has; `file` says where
+    an image is from that was named by its place on this machine.
+    """
 
     reference: Reference
     descriptor: Descriptor
     stored: bool
+    file: str = ""
 
 
 class Library:
@@ -42,7 +48,12 @@ class Library:
         self._images = Images(space.store, space.registry, pull=pull)
 
     def find(self, text: str) -> Found:
-        """By name or by (part of) a digest in the store; by name at a registry."""
+        """By its place on this machine, by name or (part of) a digest in the store, by name at a
+        registry.
+        """
+        local = transports.parse(text)
+        if local is not None:
+            return self._taken(local)
         found = None if self._pull else self.stored(text)
         return found or self._remote(reference.parse(text))
 
@@ -106,6 +117,13 @@ class Library:
         return Snapshot(tuple(layer.id for layer in known if layer is not None))
 
     # --- below -----------------------------------------------------------------------------------
+
+    def _taken(self, local: LocalImage) -> Found:
+        digest = take_over(self._space.store, local)
+        data = self._space.store.blobs.read(digest)
+        descriptor = codec.describe(codec.parse_document(data), data)
+        ref = local.called(digest)
+        return Found(reference=ref, descriptor=descriptor, stored=True, file=str(local))
 
     def _remote(self, ref: Reference) -> Found:
         blobs = self._space.store.blobs

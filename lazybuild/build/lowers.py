@@ -70,14 +70,16 @@ class Lowers:
         blobs, digest = self._space.store.blobs, layer.descriptor.digest
         known = self._shown.get((lazy.pid, digest))
         if known is None:
-            blob = blobs.path(digest) if blobs.has(digest) else None
+            blob = blobs.place(digest) if blobs.has(digest) else None
+            if blob is None and not layer.origins:
+                raise blobs.lost(digest)
             known = lazy.add(layer.descriptor, layer.toc_digest, origins=layer.origins, blob=blob)
             self._shown[lazy.pid, digest] = known
         return known
 
     def _eagerly(self, layer: Layer, reason: str) -> Path:
         self._note(layer, "eager", reason)
-        if self._require_lazy and layer.origins:
+        if self._require_lazy and self._is_from_outside(layer):
             raise HostError(
                 f"layer {digest_of(layer)} can't be read lazily: {reason}",
                 hint="leave --require-lazy out, or convert the base with lazybuild convert",
@@ -85,7 +87,7 @@ class Lowers:
         return self._eager.path(layer)
 
     def _note(self, layer: Layer, mode: str, reason: str) -> None:
-        if not layer.origins:
+        if not self._is_from_outside(layer):
             return
         digest = digest_of(layer)
         with self._lock:
@@ -96,6 +98,15 @@ class Lowers:
             self._modes[digest] = made
         why = f": {reason}" if reason else ""
         self._space.sink(Noted(message=f"layer {digest[:19]} {size / 1e6:.0f} MB: {mode}{why}"))
+
+    def _is_from_outside(self, layer: Layer) -> bool:
+        """Whether the blob is at a registry or in a file of the user's."""
+        blobs = self._space.store.blobs
+        return bool(layer.origins) or (
+            layer.descriptor is not None
+            and not blobs.keeps(layer.descriptor.digest)
+            and blobs.has(layer.descriptor.digest)
+        )
 
 
 def digest_of(layer: Layer) -> str:

@@ -1,21 +1,31 @@
 """The compiler's `Resolver`: base images by name, shown as steps that load metadata."""
 
 import threading
+from pathlib import Path
 
 from lazybuild.build.collect import task
 from lazybuild.dockerfile.options import ResolvedImage
 from lazybuild.events import Sink
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import platform, reference
+from lazybuild.sources import transports
 from lazybuild.sources.images import Images
+from lazybuild.sources.layouts import take_over
+from lazybuild.store import Store
 
 
 class ImageResolver:
-    """Asks for each image once."""
+    """Asks for each image once. A Dockerfile may name one that lies in the directory `root`, its
+    context, by its place there.
+    """
 
-    def __init__(self, images: Images, sink: Sink) -> None:
+    def __init__(
+        self, images: Images, sink: Sink, *, store: Store, root: Path | None = None
+    ) -> None:
         self._images = images
         self._sink = sink
+        self._store = store
+        self._root = root
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], ResolvedImage] = {}
 
@@ -28,7 +38,9 @@ class ImageResolver:
             return self._known[key]
 
     def _find(self, name: str, want: Platform) -> ResolvedImage:
-        found = self._images.find(reference.parse(name), platform.parse(str(want)))
+        local = transports.inside(name, self._root)
+        ref = local.called(take_over(self._store, local)) if local else reference.parse(name)
+        found = self._images.find(ref, platform.parse(str(want)))
         return ResolvedImage(
             reference=str(found.reference), digest=found.descriptor.digest, config=found.config
         )

@@ -20,7 +20,7 @@ from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
 from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
-from lazybuild.dockerfile.options import Compiled
+from lazybuild.dockerfile.options import MAIN_CONTEXT, Compiled
 from lazybuild.dockerfile.syntax import require_known_syntax
 from lazybuild.errors import HostError, LazybuildError, ResourceError
 from lazybuild.events import Sink
@@ -117,7 +117,7 @@ def _build(
     engine = Engine(space, request, given.directories, translate.writer_options(request))
     _enter_early(space, request, given)
     check_pushes(space, request)
-    compiled = _compile(request, given, engine, events)
+    compiled = _compile(space, request, given, engine, events)
     dated = replace(request, epoch=compiled.epoch)
     engine.date(compiled.epoch, translate.writer_options(dated))
     snapshot = Snapshot()
@@ -170,9 +170,12 @@ def _enter_early(space: Space, request: BuildRequest, given: Inputs) -> None:
         space.enter()
 
 
-def _compile(request: BuildRequest, given: Inputs, engine: Engine, events: Collector) -> Compiled:
+def _compile(
+    space: Space, request: BuildRequest, given: Inputs, engine: Engine, events: Collector
+) -> Compiled:
     require_known_syntax(given.document, request.build_args)
-    resolver = ImageResolver(engine.images, events)
+    root = given.directories.get(MAIN_CONTEXT)
+    resolver = ImageResolver(engine.images, events, store=space.store, root=root)
     options = translate.compile_options(request, given)
     compiled = compile_document(given.document, options, resolver)
     found = checks.findings(given.document, options, compiled)

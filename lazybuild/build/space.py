@@ -120,6 +120,8 @@ class Space:
             raise BuildError(f"layer {layer.id} has no blob yet")
         if self.store.blobs.has(layer.descriptor.digest):
             return self.store.blobs.ranges(layer.descriptor.digest)
+        if not layer.origins:
+            raise self.store.blobs.lost(layer.descriptor.digest)
         return self.registry().ranges(layer.origins, layer.descriptor)
 
     def blob_stream(self, layer: Layer) -> BinaryIO:
@@ -128,6 +130,8 @@ class Space:
             raise BuildError(f"layer {layer.id} has no blob yet")
         if self.store.blobs.has(layer.descriptor.digest):
             return self.store.blobs.open(layer.descriptor.digest)
+        if not layer.origins:
+            raise self.store.blobs.lost(layer.descriptor.digest)
         return Pieces(self.registry().blob(layer.origins, layer.descriptor))
 
     def check(self) -> None:

@@ -14,10 +14,13 @@ def statistics(
     space: Space, engine: Engine, built: Built, events: Collector, started: float
 ) -> BuildStats:
     base, requests = _base_layers(space, engine)
+    foreign = {layer.digest for layer in base}
     own = [
         LayerStats(digest=layer.descriptor.digest, mode="local", size=layer.descriptor.size)
         for layer in built.layers
-        if layer.descriptor is not None and not layer.origins
+        if layer.descriptor is not None
+        and not layer.origins
+        and layer.descriptor.digest not in foreign
     ]
     return BuildStats(
         tier=space.tier,

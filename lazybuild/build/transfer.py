@@ -85,7 +85,7 @@ def source(space: Space, descriptor: Descriptor) -> Source | None:
     blobs = space.store.blobs
     if not blobs.has(descriptor.digest):
         return None
-    return pushing.from_file(blobs.path(descriptor.digest))
+    return pushing.from_place(blobs.place(descriptor.digest))
 
 
 def _blobs(space: Space, library: Library, name: str, manifest: Manifest) -> Mapping[Digest, Blob]:

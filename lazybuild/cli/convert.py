@@ -1,7 +1,6 @@
 """`lazybuild convert`: an existing image as eStargz or zstd:chunked, wanted files first."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,9 +18,6 @@ from lazybuild.oci import codec, platform, reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.image import Index
 from lazybuild.sources.images import Image
-from lazybuild.sources.layouts import take_over
-
-LAYOUT = "oci-layout:"
 
 
 @click.command("convert", context_settings=config.CONTEXT)
@@ -47,7 +43,8 @@ LAYOUT = "oci-layout:"
 def command(source: str, target: str, **values: Any) -> None:  # noqa: ANN401 - click gives them by name
     """Write the layers of SRC anew as DST, so that DST can be mounted lazily.
 
-    SRC is an image of the store or of a registry, or oci-layout:DIR[:TAG]. DST is a name.
+    SRC is an image of the store or of a registry, or oci-layout:DIR[:TAG], oci-archive:FILE[:TAG]
+    or docker-archive:FILE[:NAME]. DST is a name.
     """
     ref = reference.parse(target)
     with open_space(
@@ -70,12 +67,7 @@ def command(source: str, target: str, **values: Any) -> None:  # noqa: ANN401 - 
 def sources(space: Space, text: str, values: dict[str, Any]) -> list[Image]:
     """The images to convert, one for each platform that is wanted."""
     library = Library(space)
-    if text.startswith(LAYOUT):
-        digest = take_over(space.store, text.removeprefix(LAYOUT))
-        name = f"lazybuild.invalid/{Path(text).name.lower().partition(':')[0]}@{digest}"
-        found = library.find(name)
-    else:
-        found = library.find(text)
+    found = library.find(text)
     if values["all_platforms"]:
         return list(convert.platforms(space, found))
     return [library.image(found, platform.parse(values["want"]) if values["want"] else None)]

@@ -41,6 +41,8 @@ def command(
 ) -> None:
     """Show the image NAME of the store or, when it is not there, of its registry.
 
+    oci-layout:DIR, oci-archive:FILE and docker-archive:FILE name images on this machine.
+
     Of a layer only the table of contents is read.
     """
     with open_space(root, config.registries(values)) as space:
@@ -65,8 +67,8 @@ def document(
     data = Library(space).raw(found.reference.name, found.descriptor.digest)
     top = codec.parse_document(data)
     return {
-        "name": found.reference.familiar,
-        "stored": found.stored,
+        "name": found.file or found.reference.familiar,
+        "stored": found.stored and not found.file,
         "digest": image.descriptor.digest,
         "platforms": platforms(top) if isinstance(top, Index) else [platform_of(image)],
         "manifest": json.loads(codec.encode(image.manifest)),
@@ -99,11 +101,17 @@ def platform_of(image: Image) -> str:
     return "/".join(part for part in (config_.os, config_.architecture, config_.variant) if part)
 
 
+def where(found: Found) -> str:
+    if found.file:
+        return "on this machine"
+    return "in the store" if found.stored else "at the registry"
+
+
 def text(found: Found, image: Image, layers: list[LayerView]) -> Iterator[str]:
     """The lines that people read. What the image says of itself is a stranger's text."""
     container = image.config.config
-    yield f"Name:        {found.reference.familiar}"
-    yield f"Where:       {'in the store' if found.stored else 'at the registry'}"
+    yield f"Name:        {plain_text(found.file) or found.reference.familiar}"
+    yield f"Where:       {where(found)}"
     yield f"Digest:      {image.descriptor.digest}"
     yield f"Platform:    {plain_text(platform_of(image))}"
     yield f"Created:     {plain_text(image.config.created)}"

@@ -25,9 +25,8 @@ from lazybuild.errors import BuildError, DockerfileError, LazybuildError, Span, 
 from lazybuild.llb.graph import Edge, VertexOptions
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import digest as digests
-from lazybuild.oci import reference
+from lazybuild.oci import reference, transport
 from lazybuild.oci.image import ContainerConfig, ImageConfig
-from lazybuild.oci.reference import Reference
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
@@ -83,12 +82,16 @@ class Bases:
             draft.image = empty_image(draft.platform)
         elif named := lookup(self.setting.options, draft.base_name, draft.platform):
             self._context(draft, named)
+        elif transport.kind(draft.base_name):
+            self._image(draft, self._resolve(draft, draft.base_name))
         else:
-            self._image(draft, reference.parse(draft.base_name))
+            name = reference.parse(draft.base_name)
+            found = self._resolve(draft, str(name))
+            full = name.pinned(found.digest) if found.digest else name
+            self._image(draft, replace(found, reference=str(full)))
 
-    def _image(self, draft: Draft, name: Reference) -> None:
-        found = self._resolve(draft, name)
-        full = str(name.pinned(found.digest)) if found.digest else str(name)
+    def _image(self, draft: Draft, found: ResolvedImage) -> None:
+        full = found.reference
         if has_files(found.config) and draft.platform is not None:
             self._check_platform(draft, found.config)
             title = draft.title(f"FROM {full}")
@@ -106,10 +109,10 @@ class Bases:
         finding = Finding(rule="InvalidBaseImagePlatform", message=message, span=draft.span)
         self.setting.findings.append(finding)
 
-    def _resolve(self, draft: Draft, name: Reference) -> ResolvedImage:
+    def _resolve(self, draft: Draft, name: str) -> ResolvedImage:
         options = self.setting.options
         wanted = draft.platform or self.setting.target_platform
-        found = self.resolver.image(str(name), wanted)
+        found = self.resolver.image(name, wanted)
         if draft.platform is None and options.platform is None:
             wanted = _own_platform(found.config, wanted, options.other_platforms)
         draft.platform = wanted

@@ -30,7 +30,7 @@ class Resolver(Protocol):
     """Where base images come from. Raises LazybuildError when there is none."""
 
     def image(self, reference: str, platform: Platform) -> ResolvedImage:
-        """`reference` is a full name, or `oci-layout://name@digest`."""
+        """`reference` is a full name, or where an image lies (`oci.transport`)."""
         ...
 
 

@@ -49,8 +49,15 @@ def index(file: BinaryIO, limits: Limits = _DEFAULT_LIMITS) -> list[Item]:
 
     Keeps only places: the file must stay open, and what is between headers is not read here.
     """
+    return [
+        Item(span.entry, _place(file, span) if span.entry.size else None)
+        for span in spans(file, limits)
+    ]
+
+
+def spans(file: BinaryIO, limits: Limits = _DEFAULT_LIMITS) -> Iterator["Span"]:
+    """Where the bytes of each entry of a plain archive in a file are."""
     source = Source(file)
-    items: list[Item] = []
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
     for entry, stored, holes in _members(source, limits):
@@ -58,8 +65,17 @@ def index(file: BinaryIO, limits: Limits = _DEFAULT_LIMITS) -> list[Item]:
         if start + stored > end:
             raise IntegrityError(f"archive ends early: {names.shown(entry.name)}")
         file.seek(start + stored + -stored % BLOCK)
-        items.append(Item(entry, _place(file, start, stored, holes, entry) if entry.size else None))
-    return items
+        yield Span(entry=entry, offset=start, stored=stored, holes=holes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """`stored` bytes from `offset` on; fewer than the entry has if it has `holes`."""
+
+    entry: Entry
+    offset: int
+    stored: int
+    holes: Holes | None
 
 
 def _opener(payload: BinaryIO, holes: Holes | None, entry: Entry) -> Opener:
@@ -67,10 +83,10 @@ def _opener(payload: BinaryIO, holes: Holes | None, entry: Entry) -> Opener:
     return lambda: opened
 
 
-def _place(file: BinaryIO, start: int, stored: int, holes: Holes | None, entry: Entry) -> Opener:
+def _place(file: BinaryIO, span: Span) -> Opener:
     def opened() -> BinaryIO:
-        part = _Part(file.fileno(), start, stored)
-        return holes.expand(part, entry.size) if holes else part
+        part = _Part(file.fileno(), span.offset, span.stored)
+        return span.holes.expand(part, span.entry.size) if span.holes else part
 
     return opened
 

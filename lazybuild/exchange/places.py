@@ -84,7 +84,7 @@ class RegistryPlace:
         for descriptor, layer in zip(manifest.layers, layers, strict=True):
             source = None
             if self._store.blobs.has(descriptor.digest):
-                source = push.from_file(self._store.blobs.path(descriptor.digest))
+                source = push.from_place(self._store.blobs.place(descriptor.digest))
             blobs.append(Blob(descriptor=descriptor, source=source, origins=layer.origins))
         tags = (self._ref.tag,) if self._ref.tag else ()
         top = ManifestToPush(data=codec.encode(manifest), media_type=OCI_MANIFEST, tags=tags)

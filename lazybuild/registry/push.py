@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from lazybuild.errors import IntegrityError, RegistryError
@@ -19,6 +18,7 @@ from lazybuild.registry.client import MANIFEST_LIMIT, Registry
 from lazybuild.registry.hosts import Endpoint
 from lazybuild.registry.session import Request
 from lazybuild.registry.upload import PUSH, Source, Upload, Way, abandon
+from lazybuild.store import Place
 
 WORKERS: Final = 4
 _BLOCK: Final = 256 * 1024
@@ -60,11 +60,11 @@ class Pushed:
     sent: int = 0
 
 
-def from_file(path: Path) -> Source:
-    """A source that reads a file from any offset."""
+def from_place(place: Place) -> Source:
+    """A source that reads a file, or a part of one, from any offset."""
 
     def blocks(offset: int) -> Iterable[bytes]:
-        with path.open("rb") as file:
+        with place.open() as file:
             file.seek(offset)
             while block := file.read(_BLOCK):
                 yield block

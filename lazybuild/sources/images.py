@@ -16,6 +16,7 @@ from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import ImageConfig, Index, Manifest
 from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
+from lazybuild.oci.transport import HOST
 from lazybuild.registry.client import Registry
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.store import Layer, Store
@@ -77,12 +78,12 @@ class Images:
         pairs = zip(image.manifest.layers, image.config.diff_ids, strict=True)
         return Snapshot(
             tuple(
-                self._layer(image.reference.name, descriptor, digests.DiffID(diff_id))
+                self._layer(image.reference, descriptor, digests.DiffID(diff_id))
                 for descriptor, diff_id in pairs
             )
         )
 
-    def _layer(self, name: str, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
+    def _layer(self, ref: Reference, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
         if any(word in descriptor.media_type for word in FOREIGN):
             raise BuildError(f"layer {descriptor.digest} is foreign: no registry may hand it out")
         known = self._store.meta.layer_by_digest(descriptor.digest)
@@ -93,14 +94,26 @@ class Images:
                 diff_id=diff_id,
                 toc_digest=promised(descriptor.annotations) or None,
                 ordered=True,
-                origins=() if self._store.blobs.has(descriptor.digest) else (name,),
+                origins=() if self._store.blobs.has(descriptor.digest) else (ref.name,),
             )
             self._store.meta.put_layer(known)
         if known.diff_id not in (None, diff_id):
             raise IntegrityError(f"{descriptor.digest}: two diff IDs, {known.diff_id}, {diff_id}")
-        if known.origins and name not in known.origins:  # one made here may be in no registry
-            self._store.meta.put_layer(replace(known, origins=(*known.origins, name)))
+        if ref.name not in known.origins and self._is_at(ref, known):
+            self._store.meta.put_layer(replace(known, origins=(*known.origins, ref.name)))
         return known.id
+
+    def _is_at(self, ref: Reference, layer: Layer) -> bool:
+        """Whether an image's repository is one more place to have a known layer from. One that was
+        made here may be in none; one that was in a file and is no more there has to be in it,
+        unless the image itself is known from this store only.
+        """
+        if ref.registry == HOST or layer.descriptor is None:
+            return False
+        if layer.origins:
+            return True
+        tagged = self._store.meta.image(str(replace(ref, digest=None)))
+        return tagged is None and not self._store.blobs.has(layer.descriptor.digest)
 
     # --- manifests -------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Blobs on disk in an OCI image layout: `blobs/sha256/HEX`, each whole and durable or absent.
 
+Beside them those that lie in files of the user's (`places`), which can be read like the others.
 Knows no media type and no table. Safe from many threads and processes. Asking for a blob renews
 its time stamp, which is what keeps the collector away from it (see `gc`).
 """
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from lazybuild.errors import IntegrityError
+from lazybuild.errors import BuildError, IntegrityError
 from lazybuild.oci import digest as digests
 from lazybuild.oci.digest import Digest
 from lazybuild.store import disk, lock
+from lazybuild.store.places import Place, Places
 from lazybuild.store.scratch import Scratch
 
 RENEW_AFTER = 30.0  # seconds; a claim younger than this is not written again
@@ -34,24 +36,29 @@ class Stored:
 class FileRanges:
     """Random access to a local blob; it stays readable even when the blob is removed."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY)
-        self._size = os.fstat(self._fd).st_size
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        self._fd = place.descriptor()
+        self._place = place
         self.close: Callable[[], object] = weakref.finalize(self, os.close, self._fd)
 
     @property
     def size(self) -> int:
-        return self._size
+        return self._place.size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._fd, length, offset)
+        if offset + length > self._place.size:
+            raise self._short(offset, length)
+        start = self._place.offset + offset
+        data = os.pread(self._fd, length, start)
         while len(data) < length:
-            more = os.pread(self._fd, length - len(data), offset + len(data))
+            more = os.pread(self._fd, length - len(data), start + len(data))
             if not more:
-                raise IntegrityError(f"{self._path.name}: no {length} bytes at {offset}")
+                raise self._short(offset, length)
             data += more
         return data
+
+    def _short(self, offset: int, length: int) -> IntegrityError:
+        return IntegrityError(f"{Path(self._place.path).name}: no {length} bytes at {offset}")
 
 
 class Ingest:
@@ -93,19 +100,47 @@ class Blobs:
         self._dir = root / "blobs" / "sha256"
         self._locks = locks
         self._scratch = scratch
+        self.places = Places(root / "places")
 
     def path(self, digest: Digest) -> Path:
+        """Of a blob that is the store's own."""
         return self._dir / digests.hex_part(digest)
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is here; a yes keeps it here for the grace time of the collector."""
+        """Whether the blob can be read; a yes keeps it here for the grace time of the collector."""
+        return self.keeps(digest) or self._renewed(digest) is not None
+
+    def keeps(self, digest: Digest) -> bool:
+        """Whether the blob is the store's own, and so has the right bytes."""
         return renew(self.path(digest))
+
+    def place(self, digest: Digest) -> Place:
+        """Where the bytes are. FileNotFoundError when nobody knows."""
+        found = None if self.keeps(digest) else self._renewed(digest)
+        return found or Place.whole(self.path(digest))
+
+    def lost(self, digest: Digest) -> BuildError:
+        """What to say when a blob can't be had from anywhere."""
+        noted = self.places.noted(digest)
+        if noted is None:
+            return BuildError(f"{digest}: not in the store, and no registry is known to have it")
+        return BuildError(
+            f"{digest} was in {noted.path}, which has changed or is gone",
+            hint="put the file back, or build from where the image is now",
+        )
+
+    def _renewed(self, digest: Digest) -> Place | None:
+        found = self.places.get(digest)
+        if found is not None:
+            renew(self.places.path(digest))
+        return found
 
     def size(self, digest: Digest) -> int:
         return self.path(digest).stat().st_size
 
     def open(self, digest: Digest) -> BinaryIO:
-        return self.path(digest).open("rb")
+        found = None if self.keeps(digest) else self._renewed(digest)
+        return found.open() if found else self.path(digest).open("rb")
 
     def read(self, digest: Digest, limit: int = 4 << 20) -> bytes:
         """A small blob (manifest, config) whole, its digest checked."""
@@ -116,14 +151,14 @@ class Blobs:
         return data
 
     def ranges(self, digest: Digest) -> FileRanges:
-        return FileRanges(self.path(digest))
+        return FileRanges(self.place(digest))
 
     def ingest(self) -> Ingest:
         return Ingest(self, self._scratch)
 
     def put(self, data: bytes) -> Digest:
         digest = digests.of(data)
-        if self.has(digest):
+        if self.keeps(digest):
             return digest
         with self.ingest() as ingest:
             ingest.write(data)

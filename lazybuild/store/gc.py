@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,7 @@ def prune(store: Store, policy: Policy) -> Pruned:
         freed = sum(_trash(store, store.root / "snapshots" / layer.id) for layer in layers)
         freed += _drop_ruined_directories(store, before)
         blobs = list(_drop_blobs(store, pinned, before))
+        _drop_places(store, pinned, before)
         mounts = list(_drop_mounts(store, before)) if policy.everything else []
         freed += sum(blobs) + sum(mounts) + store.chunks.trim(0 if policy.everything else None)
         store.meta.forget(before=before if policy.everything else before - _MEMO_DAYS * DAY)
@@ -148,6 +149,16 @@ def _drop_blobs(store: Store, pinned: set[Digest], before: float) -> Iterator[in
             freed = store.blobs.delete(digest, unless=partial(_wanted, store, digest, before))
             if freed:
                 yield freed
+
+
+def _drop_places(store: Store, pinned: set[Digest], before: float) -> None:
+    """Notes of where blobs lie that nothing needs; the blobs are not ours to remove."""
+    places = store.blobs.places
+    for digest in places.all():
+        with suppress(FileNotFoundError):  # gone to another process
+            young = places.path(digest).stat().st_mtime >= before
+            if not (young or digest in pinned or store.meta.has_digest(digest)):
+                places.forget(digest)
 
 
 def _wanted(store: Store, digest: Digest, before: float) -> bool:

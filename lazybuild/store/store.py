@@ -4,6 +4,7 @@
     meta.db                                     layers, cache records, memos, names (see `meta`)
     snapshots/ID/fs                             layers as directories, in overlay format
     chunks/, cache-mounts/                      caches
+    places/HEX                                  where blobs lie that stay in files of the user's
     tmp/, leases/, locks/                       of living processes; `gc` sweeps the others'
     version                                     of this layout; a newer one is refused
 
@@ -32,7 +33,10 @@ from lazybuild.store.scratch import Scratch
 
 VERSION = 1
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-FOLDERS = ("blobs", "blobs/sha256", "chunks", "snapshots", "cache-mounts", "tmp", "leases", "locks")
+FOLDERS = (
+    *("blobs", "blobs/sha256", "places", "chunks", "snapshots"),
+    *("cache-mounts", "tmp", "leases", "locks"),
+)
 _FILES = ("oci-layout", "index.json", "version", "meta.db")
 
 

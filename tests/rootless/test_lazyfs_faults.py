@@ -29,6 +29,7 @@ from support.registry import LocalRegistry
 from lazybuild.errors import RegistryError
 from lazybuild.oci import digest as digests
 from lazybuild.registry.config import RegistryConfig
+from lazybuild.store import Place
 
 pytestmark = pytest.mark.rootless
 
@@ -201,7 +202,7 @@ def test_two_builds_fetch_a_chunk_once(tmp_path):
 
 def hostile(place, path, toc_digest):
     with lazyfs(place) as fs:
-        folder, reason = fs.add(describe_file(path), toc_digest, blob=Path(path))
+        folder, reason = fs.add(describe_file(path), toc_digest, blob=Place.whole(Path(path)))
         assert folder, reason
         with pytest.raises(OSError) as caught:
             (folder / "f").read_bytes()
@@ -240,7 +241,7 @@ def test_a_toc_that_lies_about_a_chunk_gives_no_byte(tmp_path, change):
 def crowded(place, path, toc_digest):
     with lazyfs(place) as fs:
         began = time.monotonic()
-        folder, reason = fs.add(describe_file(path), toc_digest, blob=Path(path))
+        folder, reason = fs.add(describe_file(path), toc_digest, blob=Place.whole(Path(path)))
         assert folder, reason
         assert len(os.listdir(folder / "d")) == 200_001  # "gone" is a whiteout device
         for absent in (".wh.f000001", ".wh..wh..opq", "f", "g"):

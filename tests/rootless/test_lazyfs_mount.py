@@ -21,6 +21,7 @@ from lazybuild.errors import IntegrityError, RegistryError
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.linux import syscalls
 from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers
+from lazybuild.store import Place
 
 pytestmark = pytest.mark.rootless
 
@@ -252,11 +253,17 @@ def refused_layers(place):
         blob, written = layers.write([file("f", b"data")])
         path = place / "blob"
         path.write_bytes(blob)
-        assert fs.add(describe(written), "", blob=path) == (None, "its manifest vouches for no TOC")
+        assert fs.add(describe(written), "", blob=Place.whole(path)) == (
+            None,
+            "its manifest vouches for no TOC",
+        )
         with pytest.raises(IntegrityError, match="TOC digest"):
-            fs.add(describe(written), "sha256:" + "0" * 64, blob=path)
+            fs.add(describe(written), "sha256:" + "0" * 64, blob=Place.whole(path))
         path.write_bytes(blob[:-10])
-        assert fs.add(describe(written), written.toc_digest, blob=path) == (None, "it has no TOC")
+        assert fs.add(describe(written), written.toc_digest, blob=Place.whole(path)) == (
+            None,
+            "it has no TOC",
+        )
 
 
 def test_layers_that_cannot_be_lazy_say_why(tmp_path):

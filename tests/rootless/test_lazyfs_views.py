@@ -17,6 +17,7 @@ from lazybuild.estargz import tar
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.streams import decompress
 from lazybuild.snapshots.unpack import unpack
+from lazybuild.store import Place
 
 pytestmark = pytest.mark.rootless
 
@@ -131,7 +132,7 @@ def same_views(place):
             blob, written = layers.write(items, chunk_size=4096)
             path = place / "blob"
             path.write_bytes(blob)
-            lazy, reason = fs.add(describe(written), written.toc_digest, blob=path)
+            lazy, reason = fs.add(describe(written), written.toc_digest, blob=Place.whole(path))
             assert lazy is not None, reason
             eager = place / "eager"
             shutil.rmtree(eager, ignore_errors=True)

@@ -13,7 +13,7 @@ from lazybuild.oci.descriptor import OCI_LAYER_GZIP, Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.snapshots.lazyfs.client import LazyFs
-from lazybuild.store import Store
+from lazybuild.store import Place, Store
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def add_local(fs, place, items, **options):
     blob, written = layers.write(items, **options)
     path = place / written.digest[7:]
     path.write_bytes(blob)
-    folder, reason = fs.add(describe(written), written.toc_digest, blob=path)
+    folder, reason = fs.add(describe(written), written.toc_digest, blob=Place.whole(path))
     assert folder is not None, reason
     return folder, written
 

@@ -35,7 +35,7 @@ def put_image(store: Store, name: str, *contents: bytes) -> Descriptor:
 
 def age(store: Store) -> None:
     """Make everything in the store look as if it had last been used ages ago."""
-    for folder in ("blobs/sha256", "tmp", "snapshots", "cache-mounts"):
+    for folder in ("blobs/sha256", "places", "tmp", "snapshots", "cache-mounts"):
         for path in (store.root / folder).iterdir():
             os.utime(path, (AGES_AGO, AGES_AGO), follow_symlinks=False)
     with store.meta._write() as db:

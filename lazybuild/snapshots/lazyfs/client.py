@@ -26,6 +26,7 @@ from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.snapshots.lazyfs import messages
 from lazybuild.snapshots.lazyfs.messages import Body, LayerStats, Reply, Request
+from lazybuild.store import Place
 
 _START_TIMEOUT, _PING_TIMEOUT, _END_TIMEOUT = 30.0, 10.0, 5.0
 
@@ -99,11 +100,11 @@ class LazyFs:
 
     def add(
         self, descriptor: Descriptor, toc_digest: str, *, origins: Sequence[str] = (),
-        blob: Path | None = None,
+        blob: Place | None = None,
     ) -> tuple[Path | None, str]:  # fmt: skip
         """(the layer's folder, "") or (None, why it can't be lazy).
 
-        The blob is at `origins`, full repository names, or in the local file `blob`.
+        The blob is at `origins`, full repository names, or in a local file at `blob`.
         """
         reply = self._call(
             messages.Add(
@@ -113,7 +114,9 @@ class LazyFs:
                 annotations=dict(descriptor.annotations),
                 toc_digest=toc_digest,
                 origins=tuple(origins),
-                blob=str(blob or ""),
+                blob=blob.path if blob else "",
+                offset=blob.offset if blob else 0,
+                length=blob.size if blob else 0,
             )
         )
         return (Path(reply.path) if reply.path else None), reply.reason

@@ -45,7 +45,9 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Show a layer. `blob` is a local file, else the blob is at `origins` ("host:port/repo")."""
+    """Show a layer. Its blob is at `origins` ("host:port/repo"), or is the `length` bytes from
+    `offset` on of the local file `blob`.
+    """
 
     digest: str
     size: int
@@ -54,6 +56,8 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     toc_digest: str
     origins: tuple[str, ...]
     blob: str
+    offset: int = 0
+    length: int = 0
 
 
 class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -114,7 +114,7 @@ class Service:
 
     def _source(self, ask: messages.Add, digest: Digest) -> Source:
         if ask.blob:
-            return FileSource(Path(ask.blob))
+            return FileSource(Path(ask.blob), ask.offset, ask.length)
         descriptor = Descriptor(
             media_type=ask.media_type,
             digest=digest,
@@ -202,9 +202,9 @@ class Service:
                 for block in self._blocks(layer):
                     ingest.write(block)
                 ingest.commit(layer.digest)
-        path = blobs.path(layer.digest)
-        layer.source = FileSource(path)
-        return str(path)
+        place = blobs.place(layer.digest)
+        layer.source = FileSource(Path(place.path), place.offset, place.size)
+        return place.path
 
     def _blocks(self, layer: LazyLayer) -> Iterator[bytes]:
         from lazybuild.registry import fetch  # noqa: PLC0415  few builds need it

@@ -7,21 +7,24 @@ from lazybuild.errors import IntegrityError
 
 
 class FileSource:
-    """The bytes of a file that does not change any more."""
+    """The bytes of a file that does not change any more, or `size` of them from `start` on."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._fd).st_size
+    def __init__(self, path: Path, start: int = 0, size: int | None = None) -> None:
+        self._path, self._start = path, start
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.size = os.fstat(self._fd).st_size - start if size is None else size
 
     @property
     def hosts(self) -> tuple[str, ...]:
         return (str(self._path),)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._fd, length, offset)
+        if offset + length > self.size:
+            raise IntegrityError(f"{self._path}: byte {offset + length} is not the layer's")
+        start = self._start + offset
+        data = os.pread(self._fd, length, start)
         while data and len(data) < length:
-            more = os.pread(self._fd, length - len(data), offset + len(data))
+            more = os.pread(self._fd, length - len(data), start + len(data))
             data = data + more if more else b""
         if len(data) != length:
             raise IntegrityError(f"{self._path} ends before byte {offset + length}")

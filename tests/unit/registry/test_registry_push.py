@@ -17,11 +17,12 @@ from lazybuild.registry.push import (
     ManifestToPush,
     check_push,
     from_bytes,
-    from_file,
+    from_place,
     push,
     push_blob,
 )
 from lazybuild.registry.upload import Way
+from lazybuild.store import Place
 
 LARGE = noise(3_000_000)
 IMAGE = tiny_image((LARGE, b"small layer"))
@@ -174,7 +175,8 @@ def test_a_source_with_wrong_bytes_is_refused_by_the_registry(client, registry):
 
 
 def test_a_file_that_went_away_is_not_the_registrys_fault(client, registry, tmp_path):
-    blob = Blob(descriptor=describe("x", LARGE), source=from_file(tmp_path / "gone"))
+    gone = Place(path=str(tmp_path / "gone"), size=len(LARGE))
+    blob = Blob(descriptor=describe("x", LARGE), source=from_place(gone))
     with pytest.raises(BuildError, match="reading it failed"):
         push_blob(client(), f"{registry.host}/out", blob)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from support.stores import AGES_AGO, age, names_in, put_image, put_layer
 
-from lazybuild.oci import digest
-from lazybuild.store import Layer, Store, gc
+from lazybuild.oci import codec, digest
+from lazybuild.oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, Descriptor
+from lazybuild.oci.image import Manifest
+from lazybuild.store import Layer, Place, Store, gc
 from lazybuild.store.gc import Policy
 from lazybuild.store.usage import total, usage
 
@@ -51,6 +53,27 @@ def test_what_only_an_untagged_image_held_goes(store):
     assert len(blobs(store)) == 4
     assert done.bytes == size - sum(store.blobs.size(item) for item in blobs(store))
     assert (done.blobs, done.layers) == (3, 1)
+
+
+def test_a_note_of_where_a_blob_lies_goes_when_nothing_needs_it(store, tmp_path):
+    (tmp_path / "file").write_bytes(b"held and loose")
+    place = Place.whole(tmp_path / "file")
+    held, loose = digest.of(b"held"), digest.of(b"loose")
+    store.blobs.places.note(held, place.part(0, 4))
+    store.blobs.places.note(loose, place.part(9, 5))
+    config = Descriptor(media_type=OCI_CONFIG, digest=store.blobs.put(b"{}"), size=2)
+    layer = Descriptor(media_type=OCI_LAYER_GZIP, digest=held, size=4)
+    manifest = Manifest(config=config, layers=(layer,))
+    store.blobs.put(codec.encode(manifest))
+    store.tag(NAME, codec.describe(manifest))
+    gc.prune(store, Policy())
+    assert store.blobs.has(loose)
+    age(store)
+    gc.prune(store, ALL)
+    assert list(store.blobs.places.all()) == [held]
+    with store.blobs.open(held) as file:
+        assert file.read() == b"held"
+    assert (tmp_path / "file").exists()
 
 
 def test_recent_things_stay(store):
