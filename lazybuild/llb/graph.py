@@ -94,3 +94,12 @@ def walk(head: Vertex) -> Iterator[Vertex]:
             seen.add(vertex.digest)
             stack.append((vertex, True))
             stack.extend((edge.vertex, False) for edge in reversed(vertex.inputs))
+
+
+def depth(head: Vertex) -> int:
+    """How many vertices stand on one another, `head` the topmost."""
+    found: dict[str, int] = {}
+    for vertex in walk(head):
+        below = (found[edge.vertex.digest] for edge in vertex.inputs)
+        found[vertex.digest] = 1 + max(below, default=0)
+    return found[head.digest]

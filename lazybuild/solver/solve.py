@@ -7,20 +7,26 @@ independent runs in parallel. It knows no op: `Ops` says how one is keyed and ru
 
 import hashlib
 import json
+import sys
 import threading
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Generic
 
-from lazybuild.errors import LazybuildError
-from lazybuild.llb.graph import Edge, Vertex
+from lazybuild.errors import BuildError, LazybuildError
+from lazybuild.llb.graph import Edge, Vertex, depth
 from lazybuild.llb.ops import ExecOp
 from lazybuild.solver.once import Once, StoppedError, gather
 from lazybuild.solver.report import Reporter
 from lazybuild.solver.types import Cache, KeyPlan, Ops, R, Selection
 
 KEY_VERSION = 1
+MAX_DEPTH = 1000
+"""Steps that stand on one another. More than overlay can mount, and less than a stack holds."""
+
+FRAMES = 30
+"""More calls than one step takes on the way down: the solver recurses."""
 
 
 class Solver(Generic[R]):
@@ -51,6 +57,10 @@ class Solver(Generic[R]):
         self.parts: dict[str, tuple[str, ...]] = {}  # of keys, what each input of a vertex gave
 
     def solve(self, head: Vertex) -> R:
+        """The result of a vertex. BuildError when too many steps stand on one another."""
+        if depth(head) > MAX_DEPTH:
+            raise BuildError(f"more than {MAX_DEPTH} steps stand on one another")
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_DEPTH * FRAMES))
         return self._result(head)
 
     def key(self, vertex: Vertex) -> str:

@@ -10,7 +10,7 @@ from lazybuild.events import VertexDone
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import ExecOp, MergeOp, Meta, SourceOp
 from lazybuild.solver.report import Reporter
-from lazybuild.solver.solve import Solver
+from lazybuild.solver.solve import MAX_DEPTH, Solver
 from lazybuild.solver.types import KeyPlan, Selection
 
 
@@ -179,3 +179,28 @@ def test_a_build_error_learns_the_place_of_its_instruction():
     with pytest.raises(BuildError) as caught:
         solve(run("bad", source("b"), spans=(span,)), FakeOps(fail=("bad",)))
     assert caught.value.span == span
+
+
+def chain(length):
+    vertex = source("base")
+    for number in range(length - 1):
+        vertex = Vertex(
+            op=ExecOp(meta=Meta(args=(str(number),)), mounts=()),
+            inputs=(Edge(vertex),),
+            options=VertexOptions(name=f"step {number}"),
+        )
+        _ = vertex.digest
+    return vertex
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_hundreds_of_steps_in_a_row_are_solved(parallel):
+    ops = FakeOps()
+    Solver(ops, FakeCache(), Reporter(lambda _: None), parallel=parallel).solve(chain(MAX_DEPTH))
+    assert len(ops.ran) == MAX_DEPTH
+
+
+def test_more_steps_in_a_row_than_can_be_are_refused():
+    solver = Solver(FakeOps(), FakeCache(), Reporter(lambda _: None))
+    with pytest.raises(BuildError, match="1000 steps stand on one another"):
+        solver.solve(chain(MAX_DEPTH + 1))
