@@ -76,15 +76,16 @@ class Builder:
 class BuildRequest:
     """One build. Empty means "not given" throughout.
 
-    `dockerfile` "-" reads it from `stdin`; `context` may be a directory, "-" or a URL. `no_cache`
-    holds stage names, `ALL_STAGES` means every one. `epoch` is in seconds. Access profiles come
-    from and go to a repository, the base image's unless another is named; "off" is none.
-    `provenance` is min or max.
+    `dockerfile` "-" reads it from `stdin`; `frontend` is the image that compiles it, whatever it
+    says. `context` may be a directory, "-" or a URL. `no_cache` holds stage names, `ALL_STAGES`
+    means every one. `epoch` is in seconds. Access profiles come from and go to a repository, the
+    base image's unless another is named; "off" is none. `provenance` is min or max.
     """
 
     root: Path
     context: str = "."
     dockerfile: str = ""
+    frontend: str = ""
     stdin: bytes = b""
     tags: tuple[str, ...] = ()
     target: str = ""

@@ -17,10 +17,11 @@ CALLS = ("check", "outline", "targets")
 def call(request: BuildRequest, method: str, sink: Sink, *, json: bool) -> tuple[str, int]:
     """The answer as text or JSON, and the code to end with: 1 when a check found something."""
     given = inputs.read(request)
+    given.require_dockerfile(f"--call {method}")
     try:
         return _answer(request, given, method, sink, json=json)
     except DockerfileError as error:
-        error.source = error.source or given.document.source
+        error.source = error.source or given.source
         raise
 
 

@@ -4,6 +4,7 @@ The first pass finds what the cache holds and does what needs no namespace. The 
 has to run ends it; the process enters its namespaces and the second pass goes on.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,16 @@ from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import ExecOp
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
+from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.report import Reporter
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources, StoredDigests
+from lazybuild.worker import hostlayer
+from lazybuild.worker.execution import AnyOf
 from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
 from lazybuild.worker.sources import GitSource, HttpSource, ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
@@ -100,41 +105,55 @@ class Engine:
             self._space.enter()
             return self._attempt(head, start, records)
 
+    def look(self, head: Vertex, stop: threading.Event) -> Tree:
+        """The files of a graph that is on the way to the result, until `stop` is set. Its failure
+        ends nothing else. The space must have been entered.
+        """
+        records = self.caches.records(head)
+        ending = AnyOf(self._request.stop, stop)
+        result = self._solver(head, Start(argv=()), records, ending).solve(head)
+        return result if isinstance(result, HostTree) else self.snapshots.tree(result)
+
     def sharing(self, target: str) -> Sharing:
         """Pushes access profiles while the context holds."""
         return Sharing(self._space, self.accesses, self.ahead, self.images, target=target)
 
     def _attempt(self, head: Vertex, start: Start, records: ImportedRecords) -> Snapshot:
+        solver = self._solver(head, start, records, self._request.stop)
+        result = solver.solve(head)
+        if isinstance(result, HostTree):
+            result = hostlayer.snapshot(self._services(start, self._request.stop), result)
+        self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))
+        return result
+
+    def _solver(
+        self, head: Vertex, start: Start, records: ImportedRecords, stop: threading.Event
+    ) -> Solver[Result]:
         inside = self._space.inside
         commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
         if inside and commands:
             self.ahead.begin(head)
-        solver: Solver[Result] = Solver(
-            Worker(self._services(start)),
+        return Solver(
+            Worker(self._services(start, stop)),
             records,
             self._reporter,
             jobs=self._request.jobs or JOBS,
             parallel=inside or not commands,
-            stop=self._request.stop,
+            stop=stop,
         )
-        result = solver.solve(head)
-        if not isinstance(result, Snapshot):
-            raise TypeError("the result of a graph is a snapshot")
-        self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))
-        return result
 
     def _renew(self) -> None:
         self._space.renew_lazy()
         self.snapshots.forget_mounted()
 
-    def _services(self, start: Start) -> Services:
+    def _services(self, start: Start, stop: threading.Event) -> Services:
         request = self._request
         return Services(
             store=self._space.store,
             snapshots=self.snapshots,
             sources=self._sources,
             sink=self._space.sink,
-            stop=request.stop,
+            stop=stop,
             host=self._space.host,
             tracer=self.trace,
             check=self._space.check,

@@ -4,14 +4,18 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from lazybuild.build import contexts
 from lazybuild.build.contexts import Remote
+from lazybuild.dockerfile import syntax
+from lazybuild.dockerfile.characters import BOM, decode
 from lazybuild.dockerfile.ignore import read_patterns
 from lazybuild.dockerfile.nodes import Document
 from lazybuild.dockerfile.options import FrontendInput
 from lazybuild.dockerfile.parse import parse
+from lazybuild.dockerfile.syntax import Frontend
 from lazybuild.errors import UsageError
 from lazybuild.request import BuildRequest
 
@@ -22,22 +26,44 @@ MAX_IGNORE = 1 << 20
 URL_MARKS = ("://", "git@")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """`context` is a context as the compiler names it; `directories` the local ones by name.
-    `keep` holds what has to exist until the build is over, `time` is that of a context's newest
-    file where no source can be asked for it.
+    """`path` and `data` are the Dockerfile, `frontend` the image that reads it instead of us.
+    `context` is a context as the compiler names it; `directories` the local ones by name.
+    `apart` is set where the Dockerfile was given beside a context that is no directory;
+    `own_ignore` is the text of its own ignore file. `keep` holds what has to exist until the build
+    is over, `time` is that of a context's newest file where no source can be asked for it.
     """
 
-    document: Document
+    path: str
+    data: bytes
+    frontend: Frontend | None
     context: str
     contexts: Mapping[str, str]
     directories: Mapping[str, Path]
     ignored: tuple[str, ...]
     ignored_in: Mapping[str, tuple[str, ...]]
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
+    apart: bool = False
+    own_ignore: bytes = b""
     keep: object = None
     time: int | None = None
+
+    @cached_property
+    def document(self) -> Document:
+        """Raises DockerfileError for what is no Dockerfile."""
+        return parse(self.data, self.path)
+
+    @property
+    def source(self) -> str:
+        """The text as errors show it."""
+        return decode(self.data).removeprefix(BOM)
+
+    def require_dockerfile(self, what: str) -> None:
+        """Refuse a file that is for another frontend, and one that is no Dockerfile."""
+        if self.frontend is not None:
+            raise self.frontend.refused(what, self.source)
+        _ = self.document
 
 
 def read(request: BuildRequest) -> Inputs:
@@ -53,8 +79,12 @@ def read(request: BuildRequest) -> Inputs:
         return _remote(request, remote, places, others)
     root = _context_directory(request.context)
     path, data = _dockerfile(request, root)
+    own = _own_ignore(root, path)
     return Inputs(
-        document=parse(data, path),
+        path=path,
+        data=data,
+        frontend=_frontend(request, data, path),
+        own_ignore=read_regular(own, MAX_IGNORE, root) if own is not None else b"",
         context=f"local:{MAIN}",
         contexts={**others, **{name: f"local:{name}" for name in places}},
         directories={MAIN: root, **places},
@@ -68,7 +98,10 @@ def _remote(
 ) -> Inputs:
     name = request.dockerfile or "Dockerfile"
     return Inputs(
-        document=parse(remote.dockerfile, name),
+        path=name,
+        data=remote.dockerfile,
+        frontend=_frontend(request, remote.dockerfile, name),
+        apart=request.dockerfile == "-" or request.dockerfile.startswith(contexts.URLS),
         context=remote.context,
         contexts={**others, **{name: f"local:{name}" for name in places}},
         directories={**remote.directories, **places},
@@ -78,6 +111,10 @@ def _remote(
         keep=remote.keep,
         time=remote.time,
     )
+
+
+def _frontend(request: BuildRequest, data: bytes, path: str) -> Frontend | None:
+    return syntax.foreign(data, path, request.build_args, request.frontend)
 
 
 def _is_local(value: str) -> bool:
@@ -119,14 +156,21 @@ def _given(name: str, root: Path) -> Path:
 
 def _ignored(root: Path, dockerfile: str) -> tuple[str, ...]:
     """The patterns of NAME.dockerignore beside the Dockerfile, else of .dockerignore."""
-    by_name = dockerfile and dockerfile != "-" and not dockerfile.startswith(contexts.URLS)
-    own = Path(f"{_given(dockerfile, root)}.dockerignore") if by_name else None
-    if own is not None and not own.is_absolute() and not own.exists():
-        own = root / f"{dockerfile}.dockerignore"
-    for path in (own, root / ".dockerignore"):
+    for path in (_own_ignore(root, dockerfile), root / ".dockerignore"):
         if path is not None and path.exists():
             return tuple(read_patterns(read_regular(path, MAX_IGNORE, root), str(path)))
     return ()
+
+
+def _own_ignore(root: Path, dockerfile: str) -> Path | None:
+    """The ignore file that belongs to this Dockerfile alone, if it has one."""
+    by_name = dockerfile and dockerfile != "-" and not dockerfile.startswith(contexts.URLS)
+    if not by_name:
+        return None
+    own = Path(f"{_given(dockerfile, root)}.dockerignore")
+    if not own.is_absolute() and not own.exists():
+        own = root / f"{dockerfile}.dockerignore"
+    return own if own.exists() else None
 
 
 def read_regular(path: Path, limit: int, root: Path | None = None) -> bytes:

@@ -16,7 +16,6 @@ from lazybuild.dockerfile import checks, platforms
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.compile import compile_each
 from lazybuild.dockerfile.options import Compiled
-from lazybuild.dockerfile.syntax import require_known_syntax
 from lazybuild.errors import BuildError, LazybuildError, UsageError
 from lazybuild.events import Sink, Warned
 from lazybuild.llb.ops import Platform
@@ -44,6 +43,7 @@ def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
     _refuse(request)
     with task(events, "[internal] load build definition"):
         given = inputs.read(request)
+        given.require_dockerfile("--builder")
     address = dial.parse(builder.address)
     plan = exports.plan(
         request.outputs,
@@ -64,7 +64,7 @@ def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
     try:
         said = engine.build(job, _compiler(request, given, events), events)
     except LazybuildError as error:
-        error.source = error.source or given.document.source
+        error.source = error.source or given.source
         raise
     return _result(request, builder, said, events, started)
 
@@ -89,7 +89,6 @@ def _refuse(request: BuildRequest) -> None:
 
 def _compiler(request: BuildRequest, given: Inputs, sink: Sink) -> engine.Compile:
     def compile_(here: Platform, images: GatewayImages) -> tuple[Text, Sequence[Compiled]]:
-        require_known_syntax(given.document, request.build_args)
         wanted = tuple(platforms.from_oci(oci.parse(name)) for name in request.platforms)
         options = replace(
             translate.compile_options(replace(request, platforms=()), given), build_platform=here

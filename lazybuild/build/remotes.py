@@ -12,7 +12,7 @@ from lazybuild.request import BuildRequest
 from lazybuild.snapshots.tree import Tree, walk
 from lazybuild.sources.archives import archive_tree, is_archive
 from lazybuild.sources.git import GitSources
-from lazybuild.sources.http import HttpSources
+from lazybuild.sources.http import File, HttpSources
 from lazybuild.store import Store
 from lazybuild.worker.secrets import of_request
 from lazybuild.worker.services import scheme
@@ -43,10 +43,14 @@ def source_time(request: BuildRequest) -> Callable[[SourceOp], int | None]:
                 sources = repositories(store, request)
                 with sources.checkout(op, sources.commit(op)) as found:
                     return found.time
-            file = downloads(store, request).file(op)
-            return file.mtime // _NANO or newest(store.blobs.path(file.digest))
+            return changed(store, downloads(store, request).file(op))
 
     return ask
+
+
+def changed(store: Store, file: File) -> int | None:
+    """When a download was made: its own time, or that of an archive's newest entry."""
+    return file.mtime // _NANO or newest(store.blobs.path(file.digest))
 
 
 def newest(archive: Path) -> int | None:

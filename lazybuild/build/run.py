@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -21,7 +22,6 @@ from lazybuild.build.stats import statistics
 from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import MAIN_CONTEXT, Compiled
-from lazybuild.dockerfile.syntax import require_known_syntax
 from lazybuild.errors import HostError, LazybuildError, ResourceError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
@@ -31,6 +31,9 @@ from lazybuild.snapshots.tree import EmptyTree, Tree
 from lazybuild.worker.services import NamespaceNeededError
 
 T = TypeVar("T")
+
+# From what is given to a graph and a config.
+Compile = Callable[[Space, BuildRequest, Inputs, Engine, Sink], Compiled]
 
 
 def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> BuildResult:
@@ -51,6 +54,8 @@ def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult
     events = Collector(sink)
     with task(events, "[internal] load build definition"):
         given = inputs.read(request)
+        if given.frontend is None:
+            _ = given.document  # what is wrong with it is wrong with this step
     try:
         if space is not None:
             space.sink = events
@@ -58,20 +63,26 @@ def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult
         with open_space(request, events) as own:
             return _with_room(own, request, given, events, started)
     except LazybuildError as error:
-        error.source = error.source or given.document.source
+        error.source = error.source or given.source
         raise
 
 
 def _elsewhere(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
-    """On a BuildKit. Its libraries are an extra, and wanted for this alone."""
-    try:
+    with _extra("--builder"):
         from lazybuild.build import remotely  # noqa: PLC0415 - as said
+    return remotely.build(request, builder, sink)
+
+
+@contextmanager
+def _extra(what: str) -> Iterator[None]:
+    """Around the import of what speaks BuildKit's protocols: its libraries are an extra."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise HostError(
-            f"--builder needs {error.name}, which is not installed",
+            f"{what} needs {error.name}, which is not installed",
             hint="pip install 'lazybuild[buildkit]'",
         ) from error
-    return remotely.build(request, builder, sink)
 
 
 def _each_platform(request: BuildRequest, sink: Sink) -> BuildResult:
@@ -114,17 +125,18 @@ def _with_room(
 def _build(
     space: Space, request: BuildRequest, given: Inputs, events: Collector, started: float
 ) -> BuildResult:
-    engine = Engine(space, request, given.directories, translate.writer_options(request))
-    _enter_early(space, request, given)
-    check_pushes(space, request)
-    compiled = _compile(space, request, given, engine, events)
-    dated = replace(request, epoch=compiled.epoch)
-    engine.date(compiled.epoch, translate.writer_options(dated))
-    snapshot = Snapshot()
-    if compiled.head is not None:
-        platforms.require_runnable(compiled.head.vertex)
-        start = translate.start_of(compiled.config.config)
-        snapshot = engine.solve(compiled.head.vertex, start)
+    with _compiler(given) as (compile_, granted):
+        engine = Engine(space, request, granted.directories, translate.writer_options(request))
+        _enter_early(space, request, granted)
+        check_pushes(space, request)
+        compiled = compile_(space, request, granted, engine, events)
+        dated = replace(request, epoch=compiled.epoch)
+        engine.date(compiled.epoch, translate.writer_options(dated))
+        snapshot = Snapshot()
+        if compiled.head is not None:
+            platforms.require_runnable(compiled.head.vertex)
+            start = translate.start_of(compiled.config.config)
+            snapshot = engine.solve(compiled.head.vertex, start)
     with task(events, "exporting to image"):
         notes = translate.annotations(request.annotations)
         built = _inside(space, lambda: finish(space, engine, compiled, snapshot, notes))
@@ -148,6 +160,18 @@ def _build(
     )
 
 
+@contextmanager
+def _compiler(given: Inputs) -> Iterator[tuple[Compile, Inputs]]:
+    """Who makes a graph of it, and of what."""
+    if given.frontend is None:
+        yield _compile, given
+        return
+    with _extra(f"the frontend {given.frontend.image}"):
+        from lazybuild.build import bridged  # noqa: PLC0415 - as said
+    with bridged.granted(given) as granted:
+        yield bridged.build, granted
+
+
 def _inside(space: Space, action: Callable[[], T]) -> T:
     """Do it here, or in the namespaces when it turns out to need them."""
     try:
@@ -165,15 +189,17 @@ def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:
 
 def _enter_early(space: Space, request: BuildRequest, given: Inputs) -> None:
     """A store that has seen no step can't answer for one: no pass outside is worth its time."""
+    if given.frontend is not None:
+        space.enter()  # it runs in any case
+        return
     commands = any(node.keyword == "run" for node in given.document.nodes)
     if commands and not request.cache_from and not space.store.meta.has_records():
         space.enter()
 
 
 def _compile(
-    space: Space, request: BuildRequest, given: Inputs, engine: Engine, events: Collector
+    space: Space, request: BuildRequest, given: Inputs, engine: Engine, events: Sink
 ) -> Compiled:
-    require_known_syntax(given.document, request.build_args)
     root = given.directories.get(MAIN_CONTEXT)
     resolver = ImageResolver(engine.images, events, store=space.store, root=root)
     options = translate.compile_options(request, given)

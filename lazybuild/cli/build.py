@@ -41,6 +41,12 @@ def _one(*names: str, metavar: str, text: str, default: str = "") -> config.Deco
 
 OPTIONS: list[config.Decorator] = [
     _one("-f", "--file", metavar="FILE", text="Dockerfile; - reads it from standard input."),
+    _one(
+        "--frontend",
+        metavar="IMAGE",
+        text="Let this frontend image compile the file, whatever its # syntax= line says;"
+        " dockerfile.v0 is the built-in compiler.",
+    ),
     _many("-t", "--tag", metavar="NAME[:TAG]", text="Name of the image."),
     _one("--target", metavar="STAGE", text="Build this stage only."),
     _many("--build-arg", metavar="NAME[=VALUE]", text="Value of an ARG."),
@@ -250,6 +256,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         root=config.store_root(given["root"]),
         context=context,
         dockerfile=given["file"],
+        frontend=given["frontend"],
         stdin=stdin,
         tags=tuple(given["tag"]),
         target=given["target"],

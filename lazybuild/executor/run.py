@@ -57,11 +57,13 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stdio:
-    """A descriptor for the command's standard input, -1 for none; with `terminal` it is a terminal
-    that becomes the command's own, its output too, and `on_output` hears nothing.
+    """Descriptors for the command's standard input, -1 for none, and its standard output, -1 for
+    one that `on_output` hears; with `terminal` the first is a terminal that becomes the command's
+    own, all its output too, and `on_output` hears nothing.
     """
 
     stdin: int = -1
+    stdout: int = -1
     terminal: bool = False
 
 
@@ -185,7 +187,8 @@ class _Step:
             wire = _wire(spec, identity, status=status, lifeline=alive, terminal=stdio.terminal)
             sealed = parcel.pack(wire)
             stack.callback(os.close, sealed)
-            standard = (stdio.stdin,) * 3 if stdio.terminal else (stdio.stdin, out, err)
+            said = out if stdio.stdout < 0 else stdio.stdout
+            standard = (stdio.stdin,) * 3 if stdio.terminal else (stdio.stdin, said, err)
             self._process = _start(sealed, standard, (sealed, status, alive))
         except BaseException:
             os.close(self._lifeline)

@@ -6,29 +6,14 @@ What the ignore rules leave out is not sent, nor what lies aside of the paths th
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from lazybuild.estargz.entry import Kind
+from lazybuild.snapshots.described import described
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.tree import Node, Tree, resolve, walk
+from lazybuild.snapshots.tree import Tree, resolve, walk
 from lazybuild.sources.local import PatternRules
-from lazybuild.wire.filesync import (
-    GO_CHAR,
-    GO_DEVICE,
-    GO_DIR,
-    GO_FIFO,
-    GO_SYMLINK,
-    SentFile,
-)
+from lazybuild.wire.filesync import SentFile
 from lazybuild.wire.session import SentTree, Wanted
 
 WILD = frozenset("*?[\\")
-KINDS = {
-    Kind.DIR: GO_DIR,
-    Kind.SYMLINK: GO_SYMLINK,
-    Kind.REG: 0,
-    Kind.FIFO: GO_FIFO,
-    Kind.CHAR: GO_DEVICE | GO_CHAR,
-    Kind.BLOCK: GO_DEVICE,
-}
 
 
 class Directories:
@@ -75,16 +60,5 @@ def _related(path: str, top: str) -> bool:
 
 def listed(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[SentFile]:
     for path, node in walk(tree):
-        if path and wanted(path) and node.kind in KINDS:
-            yield _sent(path, node)
-
-
-def _sent(path: str, node: Node) -> SentFile:
-    return SentFile(
-        path=path,
-        mode=node.mode,
-        kind=KINDS[node.kind],
-        size=node.size,
-        mtime=node.mtime,
-        link=node.link,
-    )
+        if path and wanted(path):
+            yield described(path, node)

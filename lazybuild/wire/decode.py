@@ -4,11 +4,12 @@ Everything in a definition is hostile: unknown numbers of enums, inputs that are
 beyond what there is, paths with `..`, sizes. The first thing wrong is named in a HostileGraphError.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
+from lazybuild.errors import Span
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import (
     NO_INPUT,
@@ -30,8 +31,12 @@ MAX_OPS = 65_536
 MAX_BYTES = 64 << 20
 MAX_INPUTS = 4096
 MAX_TEXT = 64 << 10
+MAX_SPANS = 64
 
-__all__ = ["HostileGraphError", "decode"]
+__all__ = ["HostileGraphError", "decode", "texts"]
+
+# What a source counts as; raises for one that may not be.
+Admit = Callable[[SourceOp], SourceOp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,15 @@ class _Parsed:
     op: pb.Op
 
 
-def decode(definition: pb.Definition) -> Edge | None:
+def as_it_is(source: SourceOp) -> SourceOp:
+    return source
+
+
+def decode(definition: pb.Definition, admit: Admit = as_it_is) -> Edge | None:
     """The graph, or None for an empty file system."""
     if not definition.ops:
         return None
-    return _decode(definition)
+    return _decode(definition, admit)
 
 
 def decode_bytes(data: bytes) -> Edge | None:
@@ -58,7 +67,12 @@ def decode_bytes(data: bytes) -> Edge | None:
         raise HostileGraphError("the definition is not protobuf") from error
 
 
-def _decode(definition: pb.Definition) -> Edge | None:
+def texts(definition: pb.Definition) -> Mapping[str, bytes]:
+    """The files by name that the spans of a graph point into."""
+    return {info.filename: info.data for info in definition.source.infos}
+
+
+def _decode(definition: pb.Definition, admit: Admit) -> Edge | None:
     require(len(definition.ops) <= MAX_OPS, f"more than {MAX_OPS} ops")
     require(sum(map(len, definition.ops)) <= MAX_BYTES, "the definition is too large")
     parsed = [_parse(data) for data in definition.ops]
@@ -67,7 +81,7 @@ def _decode(definition: pb.Definition) -> Edge | None:
     require(len(last.op.inputs) == 1, "the terminal op needs exactly one input")
     vertices: dict[str, Vertex] = {}
     for each in _inputs_first(parsed):
-        vertices[each.digest] = _vertex(each, vertices, definition.metadata)
+        vertices[each.digest] = _vertex(each, vertices, definition, admit)
     return _edge(last.op.inputs[0], vertices)
 
 
@@ -100,18 +114,18 @@ def _inputs_first(parsed: Iterable[_Parsed]) -> Iterator[_Parsed]:
 
 
 def _vertex(
-    parsed: _Parsed, vertices: Mapping[str, Vertex], told: Mapping[str, pb.OpMetadata]
+    parsed: _Parsed, vertices: Mapping[str, Vertex], whole: pb.Definition, admit: Admit
 ) -> Vertex:
     message = parsed.op
     require(len(message.inputs) <= MAX_INPUTS, "an op has too many inputs")
     require(not message.constraints.filter, "worker constraints are not supported")
     inputs = tuple(_edge(given, vertices) for given in message.inputs)
-    metadata = told.get(parsed.digest)
+    op = _op(message, len(inputs))
     vertex = Vertex(
-        op=_op(message, len(inputs)),
+        op=admit(op) if isinstance(op, SourceOp) else op,
         inputs=inputs,
-        platform=_platform(message.platform) if message.HasField("platform") else None,
-        options=_options(metadata) if metadata is not None else VertexOptions(),
+        platform=read_platform(message.platform) if message.HasField("platform") else None,
+        options=_options(whole, parsed.digest),
     )
     _ = vertex.digest  # now, while those of its inputs are there: later it would recurse
     return vertex
@@ -175,7 +189,7 @@ def _diff(message: pb.DiffOp, inputs: int) -> DiffOp:
     return DiffOp(lower=lower, upper=upper)
 
 
-def _platform(message: pb.Platform) -> Platform:
+def read_platform(message: pb.Platform) -> Platform:
     words = (message.OS, message.Architecture, message.Variant)
     for word in words:
         require(len(word) <= MAX_TEXT and "/" not in word, "a platform has a name with a slash")
@@ -189,12 +203,34 @@ def _platform(message: pb.Platform) -> Platform:
     )
 
 
-def _options(told: pb.OpMetadata) -> VertexOptions:
+def _options(whole: pb.Definition, digest: str) -> VertexOptions:
+    if digest not in whole.metadata:  # looking it up would add it
+        return VertexOptions(spans=_spans(whole, digest))
+    told = whole.metadata[digest]
     described = dict(told.description)
     name, command = described.pop(NAME, ""), described.pop(COMMAND, "")
     return VertexOptions(
         name=name[:MAX_TEXT],
         command=command[:MAX_TEXT],
+        spans=_spans(whole, digest),
         ignore_cache=told.ignore_cache,
         description=tuple(sorted(described.items())),
     )
+
+
+def _spans(whole: pb.Definition, digest: str) -> tuple[Span, ...]:
+    """Where a vertex comes from. Places in files that are not there are left out."""
+    if digest not in whole.source.locations:
+        return ()
+    infos = whole.source.infos
+    return tuple(
+        _span(infos[place.sourceIndex].filename, each)
+        for place in whole.source.locations[digest].locations[:MAX_SPANS]
+        if 0 <= place.sourceIndex < len(infos)
+        for each in place.ranges[:MAX_SPANS]
+    )
+
+
+def _span(path: str, given: pb.Range) -> Span:
+    first = max(1, given.start.line)
+    return Span(path=path, line=first, end_line=max(first, given.end.line))

@@ -19,6 +19,7 @@ PREFIX = "github.com/moby/buildkit/"
 SUFFIX = "+json"
 UNKNOWN = 2
 INVALID = 3
+NOT_FOUND = 5
 UNIMPLEMENTED = 12
 UNAVAILABLE = 14
 

@@ -34,6 +34,8 @@ class SentFile:
     path: str
     mode: int
     kind: int = 0
+    uid: int = 0
+    gid: int = 0
     size: int = 0
     mtime: int = 0
     link: str = ""
@@ -78,7 +80,7 @@ class Sender:
         for number, file in enumerate(self._files):
             if not file.kind:
                 self._regular[number] = file.path
-            self._put(Packet(type=Packet.PACKET_STAT, stat=_stat(file)))
+            self._put(Packet(type=Packet.PACKET_STAT, stat=stat_message(file)))
         self._put(Packet(type=Packet.PACKET_STAT))
 
     def _answer(self, requests: Iterator[Packet]) -> None:
@@ -110,10 +112,12 @@ class Sender:
             return
 
 
-def _stat(file: SentFile) -> Stat:
+def stat_message(file: SentFile) -> Stat:
     return Stat(
         path=file.path,
         mode=go_mode(file.kind, file.mode),
+        uid=file.uid,
+        gid=file.gid,
         size=0 if file.kind else file.size,
         modTime=file.mtime,
         linkname=file.link,

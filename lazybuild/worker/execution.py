@@ -29,14 +29,14 @@ SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
 class AnyOf(threading.Event):
-    """Set when any of these events is."""
+    """Set when any of these events is, or when it is set itself."""
 
     def __init__(self, *events: threading.Event) -> None:
         super().__init__()
         self._events = events
 
     def is_set(self) -> bool:
-        return any(event.is_set() for event in self._events)
+        return super().is_set() or any(event.is_set() for event in self._events)
 
 
 def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:

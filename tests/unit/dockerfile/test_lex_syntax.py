@@ -1,10 +1,13 @@
-"""Which `# syntax=` is built in, and how others are refused."""
+"""Which `# syntax=` is built in, and which image is meant otherwise."""
 
 import pytest
 
-from lazybuild.dockerfile.parse import parse
-from lazybuild.dockerfile.syntax import require_known_syntax
-from lazybuild.errors import NotSupportedYetError
+from lazybuild.dockerfile.syntax import foreign
+
+
+def named(text, argument="", chosen=""):
+    arguments = {"BUILDKIT_SYNTAX": argument} if argument else {}
+    return foreign(text.encode(), "Dockerfile", arguments, chosen)
 
 
 @pytest.mark.parametrize(
@@ -20,26 +23,37 @@ from lazybuild.errors import NotSupportedYetError
     ],
 )
 def test_built_in(name):
-    require_known_syntax(parse(f"# syntax={name}\nFROM a"), {})
-    require_known_syntax(parse("# syntax=other/one\nFROM a"), {"BUILDKIT_SYNTAX": f"{name} x=y"})
+    assert named(f"# syntax={name}\nFROM a") is None
+    assert named("# syntax=other/one\nFROM a", f"{name} x=y") is None
 
 
 def test_no_syntax_at_all():
-    require_known_syntax(parse("FROM a"), {})
-    require_known_syntax(parse("FROM a"), {"BUILDKIT_SYNTAX": ""})
+    assert named("FROM a") is None
+    assert foreign(b"FROM a", "Dockerfile", {"BUILDKIT_SYNTAX": ""}) is None
 
 
 @pytest.mark.parametrize(
     "name", ["other/one", "docker/dockerfiles", "dockerfile", "UPPER", "x/not-lazybuild-frontend"]
 )
-def test_others_are_refused_with_their_line(name):
-    with pytest.raises(NotSupportedYetError, match="not supported yet") as caught:
-        require_known_syntax(parse(f"#!/x\n# syntax={name} a=b\nFROM a"), {})
-    assert caught.value.span.line == 2
-    assert name in caught.value.message
+def test_other_names_are_images(name):
+    found = named(f"#!/x\n# syntax={name} a=b\nFROM a")
+    assert (found.image, found.line) == (name, f"{name} a=b")
+    assert found.span.line == 2
+    assert found.refused("--builder", "text").span.line == 2
+
+
+def test_a_file_that_is_no_dockerfile_names_one_too():
+    assert named("// syntax=other/one\n{}").image == "other/one"
+    assert named('{"syntax": "other/one"}').image == "other/one"
+    assert named("#syntax=other/one\nkey: value\n").image == "other/one"
 
 
 def test_the_argument_wins():
-    with pytest.raises(NotSupportedYetError) as caught:
-        require_known_syntax(parse("# syntax=docker/dockerfile\nFROM a"), {"BUILDKIT_SYNTAX": "x"})
-    assert caught.value.span is None
+    found = named("# syntax=docker/dockerfile\nFROM a", "other/one x")
+    assert (found.image, found.line, found.span) == ("other/one", "other/one x", None)
+
+
+def test_the_flag_wins_over_all():
+    text = "# syntax=other/one\nFROM a"
+    assert named(text, "other/two", "docker/dockerfile:1").image == "docker/dockerfile:1"
+    assert named(text, "other/two", "dockerfile.v0") is None

@@ -1,0 +1,142 @@
+"""`Bridge`: answers a frontend's questions, and keeps what it hands back."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lazybuild.bridge import files
+from lazybuild.bridge.conversation import Conversation
+from lazybuild.bridge.granted import Grants
+from lazybuild.bridge.refs import Refs
+from lazybuild.errors import LazybuildError
+from lazybuild.events import Sink, Warned
+from lazybuild.llb.graph import Edge
+from lazybuild.llb.ops import Platform, SourceOp
+from lazybuild.snapshots.tree import EmptyTree, Tree
+from lazybuild.wire.bridge import FoundSource, Graph, MissingError
+from lazybuild.wire.faults import RemoteError, place_of
+from lazybuild.wire.filesync import SentFile
+from lazybuild.wire.gateway import FoundImage, Offer, Outcome
+
+MAX_WARNINGS = 1000
+
+
+class Engine(Protocol):
+    """What solves and finds. Called from many threads; raises LazybuildError."""
+
+    def tree(self, head: Edge) -> Tree:
+        """The files of a graph, which is solved for them."""
+        ...
+
+    def image(self, reference: str, platform: Platform | None) -> FoundImage: ...
+    def source(self, source: SourceOp) -> FoundSource: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a frontend is started with."""
+
+    offer: Offer
+    grants: Grants
+    inputs: Mapping[str, Edge | None]
+
+
+class Bridge:
+    """The answers to one frontend. `outcome` and `error` are what it handed back."""
+
+    def __init__(self, engine: Engine, given: Given, talk: Conversation, sink: Sink) -> None:
+        self._engine = engine
+        self._given = given
+        self._talk = talk
+        self._sink = sink
+        self._warned = 0
+        self.refs = Refs()
+        self.outcome: Outcome | None = None
+        self.error: LazybuildError | None = None
+
+    def called(self, method: str) -> AbstractContextManager[None]:
+        return self._talk.call(method)
+
+    def offer(self) -> Offer:
+        return self._given.offer
+
+    def inputs(self) -> Mapping[str, Edge | None]:
+        return self._given.inputs
+
+    def admit(self, source: SourceOp) -> SourceOp:
+        return self._given.grants.admit(source)
+
+    # --- graphs and their files ------------------------------------------------------------------
+
+    def solve(self, graph: Graph) -> str:
+        if graph.head is not None:
+            self._given.grants.check(graph.head)
+        ref = self.refs.add(graph)
+        if graph.now:
+            self.evaluate(ref)
+        return ref
+
+    def evaluate(self, ref: str) -> None:
+        self._tree(ref)
+
+    def read_file(self, ref: str, path: str, *, offset: int, length: int | None) -> bytes:
+        return files.read(self._tree(ref), path, offset=offset, length=length)
+
+    def read_dir(self, ref: str, path: str, pattern: str) -> Iterable[SentFile]:
+        return list(files.names(self._tree(ref), path, pattern))
+
+    def stat_file(self, ref: str, path: str) -> SentFile:
+        return files.status(self._tree(ref), path)
+
+    def _tree(self, ref: str) -> Tree:
+        head = self.refs.get(ref)
+        if head is None:
+            return EmptyTree()
+        try:
+            return self._engine.tree(head)
+        except LazybuildError as error:
+            self.show_source(error)
+            raise
+
+    def show_source(self, error: LazybuildError) -> None:
+        """Give an error the file that its place is in, as the frontend has sent it."""
+        if error.span is not None and not error.source:
+            data = self.refs.sources().get(error.span.path, b"")
+            error.source = data.decode("utf-8", "surrogateescape")
+
+    # --- sources ---------------------------------------------------------------------------------
+
+    def image(self, reference: str, platform: Platform | None) -> FoundImage:
+        return self._engine.image(reference, platform)
+
+    def source(self, source: SourceOp) -> FoundSource:
+        return self._engine.source(source)
+
+    # --- what it says ----------------------------------------------------------------------------
+
+    def warn(self, warning: Warned) -> None:
+        self._warned += 1
+        if self._warned <= MAX_WARNINGS:
+            self._sink(warning)
+
+    def give(self, outcome: Outcome) -> None:
+        for ref in outcome.refs.values():
+            self.refs.get(ref)
+        self._talk.end()
+        self.outcome = outcome
+
+    def fail(self, error: RemoteError) -> None:
+        """A failure that the frontend was told of is that failure, whatever it made of it."""
+        self._talk.end()
+        told = [known for known in self._talk.failures if known.message in error.message]
+        own = [known for known in told if not isinstance(known, MissingError) and known.message]
+        self.error = own[-1] if own else _with_place(error)
+
+
+def _with_place(error: RemoteError) -> RemoteError:
+    place = place_of(error.status)
+    if place is not None:
+        error.span = place.span
+        error.source = place.data.decode("utf-8", "surrogateescape")
+    return error

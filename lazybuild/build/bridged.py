@@ -1,0 +1,255 @@
+"""The composition root of a frontend image: its process over its image, answers from the engine.
+
+What it hands back takes the place of what our compiler makes of a Dockerfile.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+
+from lazybuild.bridge import process
+from lazybuild.bridge.answers import Bridge, Given
+from lazybuild.bridge.conversation import Conversation, Patience
+from lazybuild.bridge.granted import Grants
+from lazybuild.bridge.handed import compiled
+from lazybuild.bridge.offer import offer
+from lazybuild.build import remotes, translate
+from lazybuild.build.collect import task
+from lazybuild.build.engine import Engine
+from lazybuild.build.frontend_options import LOCAL, filename, has_own_file, options
+from lazybuild.build.inputs import MAIN, Inputs
+from lazybuild.build.resolver import ImageResolver
+from lazybuild.build.space import Space
+from lazybuild.dockerfile.draft import DEFAULT_PATH
+from lazybuild.dockerfile.options import Compiled
+from lazybuild.dockerfile.syntax import Frontend
+from lazybuild.errors import BuildError, LazybuildError, UsageError
+from lazybuild.events import Sink, VertexLog
+from lazybuild.executor.spec import StepSpec
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.ops import ExecOp, Meta, Mount, NetworkMode, Platform, SourceOp
+from lazybuild.oci import codec, platform, reference
+from lazybuild.request import BuildRequest
+from lazybuild.snapshots.tree import Tree
+from lazybuild.sources.images import Image
+from lazybuild.wire.bridge import FoundSource, worker_json
+from lazybuild.wire.encode import encode
+from lazybuild.wire.gateway import FoundImage, Offer, Outcome
+from lazybuild.worker.services import scheme
+
+IMAGE = "docker-image://"
+RUN = ("/run",)
+NO_NETWORK = "moby.buildkit.frontend.network.none"
+CAPABILITIES = "moby.buildkit.frontend.caps"
+INPUTS = "moby.buildkit.frontend.inputs"
+TRUE = frozenset({"1", "t", "true"})
+PRODUCT = "lazybuild"
+
+
+@contextmanager
+def granted(given: Inputs) -> Iterator[Inputs]:
+    """The inputs with a directory for the frontend that has the Dockerfile and its ignore file."""
+    if not has_own_file(given):
+        yield given
+        return
+    if LOCAL in given.directories:
+        raise UsageError(f"with a frontend image no context can be called {LOCAL!r}")
+    with TemporaryDirectory(prefix="lazybuild-") as folder:
+        place, name = Path(folder), filename(given)
+        (place / name).write_bytes(given.data)
+        if given.own_ignore:
+            (place / f"{name}.dockerignore").write_bytes(given.own_ignore)
+        yield replace(given, directories={**given.directories, LOCAL: place})
+
+
+def build(
+    space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
+) -> Compiled:
+    """What the frontend of `given` makes of it. The space must have been entered."""
+    if given.frontend is None:
+        raise ValueError("the built-in compiler is no frontend image")
+    return _Build(space, request, given, engine, sink).run(given.frontend)
+
+
+class _Build:
+    """One frontend at work."""
+
+    def __init__(
+        self, space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
+    ) -> None:
+        self._space = space
+        self._request = request
+        self._given = given
+        self._engine = engine
+        self._sink = sink
+        self._session = token_hex(12)
+        self._over = threading.Event()
+
+    def run(self, frontend: Frontend) -> Compiled:
+        told = options(self._request, self._given, frontend)
+        image = self._image(frontend)
+        _require_capabilities(image, told, self._inputs())
+        talk = Conversation(Patience())
+        solving = Solving(self._space, self._request, self._engine, self._sink, self._over)
+        given = Given(offer=offer(translate.here()), grants=self._grants(), inputs=self._inputs())
+        bridge = Bridge(solving, given, talk, self._sink)
+        try:
+            outcome = self._converse(frontend, image, bridge, talk, told)
+            made = compiled(outcome, bridge.refs, translate.here(), self._request.epoch)
+        except LazybuildError as error:
+            bridge.show_source(error)
+            raise
+        return replace(made, stage=self._request.target)
+
+    def _converse(
+        self,
+        frontend: Frontend,
+        image: Image,
+        bridge: Bridge,
+        talk: Conversation,
+        told: Mapping[str, str],
+    ) -> Outcome:
+        title = f"[internal] run frontend {frontend.image}"
+        source, step = _vertices(image, title)
+        snapshot = self._engine.images.snapshot(image)
+        with (
+            task(self._sink, title),
+            self._engine.snapshots.mount(snapshot) as place,
+            self._engine.trace.watch(step, snapshot, place.merged),
+        ):
+            spec = self._spec(image, place.merged, told, bridge.offer())
+            own = encode(Edge(source)).definition.SerializeToString()
+            outcome = process.converse(
+                process.with_own_image(spec, own),
+                bridge,
+                talk,
+                self._request.stop,
+                name=frontend.image,
+                let_go=self._over.set,
+                listen=partial(self._listen, title),
+            )
+        self._space.check()
+        return outcome
+
+    def _listen(self, title: str, stream: int, data: bytes) -> None:
+        self._sink(VertexLog(vertex=title, stream=stream, data=data))
+
+    def _image(self, frontend: Frontend) -> Image:
+        name = frontend.image
+        if other := self._given.contexts.get(name, ""):
+            if not other.startswith(IMAGE):
+                raise UsageError(f"--build-context {name}={other}: a frontend is an image")
+            name = other.removeprefix(IMAGE)
+        try:
+            ref = reference.parse(name)
+            with task(self._sink, f"[internal] load frontend {frontend.image}"):
+                return self._engine.images.find(ref, platform.host())
+        except LazybuildError as error:
+            error.span = error.span or frontend.span
+            raise
+
+    def _grants(self) -> Grants:
+        return Grants(
+            session=self._session,
+            locals=frozenset(self._given.directories),
+            entitlements=frozenset(self._request.allow),
+        )
+
+    def _inputs(self) -> Mapping[str, Edge | None]:
+        """A context that is a graph of ours."""
+        name = self._given.context.partition(":")[2]
+        return {MAIN: self._given.inputs[name].head} if name in self._given.inputs else {}
+
+    def _spec(
+        self, image: Image, rootfs: Path, told: Mapping[str, str], offered: Offer
+    ) -> StepSpec:
+        container = image.config.config
+        env = {
+            "BUILDKIT_SESSION_ID": self._session,
+            "BUILDKIT_WORKERS": json.dumps([worker_json(worker) for worker in offered.workers]),
+            "BUILDKIT_EXPORTEDPRODUCT": PRODUCT,
+        }
+        silent = container.labels.get(NO_NETWORK, "").lower() in TRUE
+        none = silent or self._request.network == NetworkMode.NONE
+        return StepSpec(
+            argv=container.entrypoint or RUN,
+            rootfs=rootfs,
+            env=process.environment((f"PATH={DEFAULT_PATH}", *container.env), told, env),
+            cwd=container.working_dir or "/",
+            network=NetworkMode.NONE if none else NetworkMode.UNSET,
+            host=self._space.entered,
+        )
+
+
+def _vertices(image: Image, title: str) -> tuple[Vertex, Vertex]:
+    """The image as a source, and a step that stands for its process, for records of its reads."""
+    op = SourceOp(identifier=f"{IMAGE}{image.reference}")
+    source = Vertex(op=op, platform=translate.here())
+    args = image.config.config.entrypoint or RUN
+    step = ExecOp(meta=Meta(args=args), mounts=(Mount(dest="/", input=0, output=0),))
+    return source, Vertex(op=step, inputs=(Edge(source),), options=VertexOptions(name=title))
+
+
+def _require_capabilities(
+    image: Image, told: Mapping[str, str], inputs: Mapping[str, Edge | None]
+) -> None:
+    """What the build needs of the frontend must be on the label of its image."""
+    label = image.config.config.labels.get(CAPABILITIES, "")
+    known = {_plain(name) for name in label.split(",")}
+    wanted = {_plain(name) for name in told.get("frontend.caps", "").split(",")} - {""}
+    if inputs:
+        wanted.add(INPUTS)
+    if missing := sorted(wanted - known):
+        raise BuildError(
+            f"the frontend {image.reference.familiar} does not support {', '.join(missing)}",
+            hint=f"its label {CAPABILITIES} would say so",
+        )
+
+
+def _plain(name: str) -> str:
+    return name.strip().partition("+")[0]
+
+
+class Solving:
+    """The engine as a frontend's answers need it. One graph at a time, each in parallel."""
+
+    def __init__(
+        self,
+        space: Space,
+        request: BuildRequest,
+        engine: Engine,
+        sink: Sink,
+        over: threading.Event,
+    ) -> None:
+        self._space = space
+        self._engine = engine
+        self._over = over
+        self._lock = threading.Lock()
+        self._images = ImageResolver(engine.images, sink, store=space.store)
+        self._downloads = remotes.downloads(space.store, request)
+        self._repositories = remotes.repositories(space.store, request)
+
+    def tree(self, head: Edge) -> Tree:
+        with self._lock:
+            return self._engine.look(head.vertex, self._over)
+
+    def image(self, name: str, platform: Platform | None) -> FoundImage:
+        ref = reference.parse(name)
+        found = self._images.image(str(ref), platform or translate.here())
+        return FoundImage(
+            reference=found.reference, digest=found.digest or "", config=codec.encode(found.config)
+        )
+
+    def source(self, source: SourceOp) -> FoundSource:
+        if scheme(source) == "git":
+            ref = source.identifier.partition("#")[2].partition(":")[0]
+            return FoundSource(checksum=self._repositories.commit(source), name=ref or "HEAD")
+        file = self._downloads.file(source)
+        changed = remotes.changed(self._space.store, file)
+        return FoundSource(checksum=file.digest, name=file.name, changed=changed or 0)

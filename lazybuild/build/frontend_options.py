@@ -1,0 +1,71 @@
+"""A request in the words that a frontend is told it in: the options of BuildKit's frontends. Pure.
+
+Names: moby/buildkit frontend/dockerui/config.go and docs/reference/buildctl.md.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+from lazybuild.build import translate
+from lazybuild.build.inputs import MAIN, Inputs
+from lazybuild.dockerfile.syntax import Frontend
+from lazybuild.request import ALL_STAGES, BuildRequest
+
+LOCAL = "dockerfile"
+"""The name of the directory that holds nothing but the Dockerfile and its ignore file."""
+
+CONTEXTS = "moby.buildkit.frontend.contexts"
+
+
+def options(request: BuildRequest, given: Inputs, frontend: Frontend) -> Mapping[str, str]:
+    """Empty ones are left out."""
+    found = {
+        "source": frontend.image,
+        "cmdline": frontend.line,
+        "filename": filename(given),
+        "target": request.target,
+        "platform": ",".join(request.platforms),
+        "add-hosts": _row("=".join(translate.add_host(text)) for text in request.add_hosts),
+        "ulimit": _row(request.ulimits),
+        "shm-size": str(request.shm_size or ""),
+        "force-network-mode": request.network if request.network != "default" else "",
+        "image-resolve-mode": "pull" if request.pull else "",
+        "frontend.caps": f"{CONTEXTS}+forward" if given.contexts else "",
+        **_context(given),
+        **{f"build-arg:{name}": value for name, value in request.build_args.items()},
+        **{f"label:{name}": value for name, value in request.labels.items()},
+        **{f"context:{name}": value for name, value in given.contexts.items()},
+    }
+    kept = {name: value for name, value in found.items() if value or ":" in name}
+    if request.no_cache:
+        kept["no-cache"] = "" if request.no_cache == ALL_STAGES else ",".join(request.no_cache)
+    return kept
+
+
+def filename(given: Inputs) -> str:
+    """As it is called in the directory that a frontend gets; what came without a name has one."""
+    if given.path == "-" or "://" in given.path:
+        return "Dockerfile"
+    return PurePath(given.path).name if has_own_file(given) else given.path
+
+
+def has_own_file(given: Inputs) -> bool:
+    """Whether the Dockerfile is given beside the context, and not read out of a remote one."""
+    return given.context.startswith("local:") or given.apart
+
+
+def _context(given: Inputs) -> Mapping[str, str]:
+    """A context that is no directory: its URL; `Inputs` of the protocol gives what has none."""
+    if given.context.startswith(("local:", "input:")):
+        return {}
+    apart = {"dockerfilekey": LOCAL} if given.apart else {}
+    return {MAIN: given.context, **apart}
+
+
+def _row(words: Iterable[str]) -> str:
+    """As one line of CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(list(words))
+    return out.getvalue()

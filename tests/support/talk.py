@@ -1,0 +1,84 @@
+"""A bridge over directories, and a client that speaks with it as a frontend does."""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lazybuild.bridge.answers import Bridge, Given
+from lazybuild.bridge.conversation import Conversation, Patience
+from lazybuild.bridge.granted import Grants
+from lazybuild.bridge.offer import offer
+from lazybuild.errors import BuildError
+from lazybuild.llb.graph import Edge, Vertex, walk
+from lazybuild.llb.ops import ExecOp, Platform, SourceOp
+from lazybuild.snapshots.hosttree import HostTree
+from lazybuild.wire import bridge as wire
+from lazybuild.wire.bridge import FoundSource
+from lazybuild.wire.calls import Caller, open_channel
+from lazybuild.wire.gateway import SERVICE, FoundImage, Gateway
+from lazybuild.wire.pump import PipedSocket
+
+HERE = Platform(os="linux", architecture="amd64")
+SESSION = "the-session"
+
+
+class Directories:
+    """Solves a graph to the directory that its first local source names; a command fails."""
+
+    def __init__(self, places):
+        self.places = places
+        self.solved = []
+
+    def tree(self, head):
+        self.solved.append(head)
+        for vertex in walk(head.vertex):
+            if isinstance(vertex.op, ExecOp):
+                error = BuildError(f"{vertex.name}: failed")
+                error.span = next(iter(vertex.options.spans), None)
+                raise error
+        (source,) = (v.op for v in walk(head.vertex) if isinstance(v.op, SourceOp))
+        return HostTree(self.places[source.identifier.removeprefix("local://")])
+
+    def image(self, reference, platform):
+        if reference == "bug":
+            raise RuntimeError("a bug of ours")
+        name = f"{reference}|{platform}"
+        return FoundImage(reference=name, digest="sha256:" + "a" * 64, config=b"{}")
+
+    def source(self, source):
+        return FoundSource(checksum="sha256:" + "b" * 64, name="file", changed=7)
+
+
+@dataclass
+class Talk:
+    """Both ends of one conversation."""
+
+    bridge: Bridge
+    talk: Conversation
+    engine: Directories
+    events: list = field(default_factory=list)
+    gateway: Gateway = None
+    raw: Caller = None
+
+
+@contextmanager
+def conversation(places, *, inputs=None, allow=(), patience=None):
+    engine, events = Directories(places), []
+    talk = Conversation(patience or Patience())
+    grants = Grants(session=SESSION, locals=frozenset(places), entitlements=frozenset(allow))
+    given = Given(offer=offer(HERE), grants=grants, inputs=inputs or {})
+    bridge = Bridge(engine, given, talk, events.append)
+    with wire.served(bridge) as door:
+        piped = PipedSocket(os.dup(door), os.dup(door))
+        with open_channel(piped.target) as channel:
+            both = Talk(bridge, talk, engine, events)
+            both.gateway, both.raw = Gateway(channel), Caller(channel, SERVICE)
+            yield both
+        piped.close()
+
+
+def local(name="context", **attrs):
+    pairs = {"local.session": SESSION, **{f"local.{key}": value for key, value in attrs.items()}}
+    return Edge(
+        Vertex(op=SourceOp(identifier=f"local://{name}", attrs=tuple(sorted(pairs.items()))))
+    )
