@@ -117,6 +117,7 @@ class BuildRequest:
     rewrite_timestamp: bool | None = None
     prefetch: bool = True
     require_lazy: bool = False
+    allow_unverified: bool = False
     background_fetch: bool = False
     profile_from: str = ""
     profile_to: str = ""

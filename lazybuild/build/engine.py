@@ -25,7 +25,6 @@ from lazybuild.llb.ops import ExecOp
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.report import Reporter
@@ -55,8 +54,11 @@ class Engine:
         self._request = request
         self.options = options
         self.images = Images(space.store, space.registry, pull=request.pull)
-        eager = EagerLower(space.store, space.blob_stream)
-        self.lowers = Lowers(space, eager, require_lazy=request.require_lazy)
+        self.lowers = Lowers(
+            space,
+            require_lazy=request.require_lazy,
+            allow_unverified=request.allow_unverified,
+        )
         self.snapshots = Snapshots(
             space.store,
             self.lowers,
@@ -83,7 +85,7 @@ class Engine:
         self.cache_mounts = CacheMounts(space, request)
         self._reporter = Reporter(space.sink)
         self._sources: dict[str, Source] = {
-            "docker-image": ImageSource(self.images),
+            "docker-image": ImageSource(self.images, unverified=request.allow_unverified),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
         }
         http = HttpSource(remotes.downloads(space.store, request), self.snapshots)

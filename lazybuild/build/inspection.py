@@ -5,14 +5,16 @@ order its files stand.
 from dataclasses import dataclass, field
 
 from lazybuild.build.library import Library
+from lazybuild.build.lowers import unvouched
 from lazybuild.build.space import Space
 from lazybuild.errors import IntegrityError, RegistryError
-from lazybuild.estargz import names
+from lazybuild.estargz import footer, names
 from lazybuild.estargz.entry import Kind
 from lazybuild.estargz.reader import open_toc, promised
 from lazybuild.estargz.toc import Toc, TocEntry
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID
+from lazybuild.oci.ranges import RangeReader
 from lazybuild.sources.images import Image
 from lazybuild.store import Layer
 
@@ -68,11 +70,18 @@ def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None
     try:
         expected = promised(descriptor.annotations)
         if not expected:
-            return None, "no TOC digest in the manifest: not eStargz"
+            return None, _unvouched(space.ranges(layer))
         found = open_toc(space.ranges(layer), descriptor.annotations)
         return (found.verify(expected), "") if found else (None, "the blob has no TOC")
     except (IntegrityError, RegistryError) as error:
         return None, error.message
+
+
+def _unvouched(ranges: RangeReader) -> str:
+    """What a layer is that has no digest of a TOC in its manifest."""
+    size = min(ranges.size, footer.LONGEST)
+    found = footer.parse(ranges.read_at(ranges.size - size, size), ranges.size)
+    return unvouched(found.layout) if found else "no TOC digest in the manifest: not eStargz"
 
 
 def prefetched(toc: Toc) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Layer by layer, how a lower directory is had: lazily when it can be, else eagerly and why."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError
-from lazybuild.events import Noted
+from lazybuild.estargz import footer
+from lazybuild.estargz.footer import Layout
+from lazybuild.events import Noted, Warned
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.store import Layer
 from lazybuild.worker.services import NamespaceNeededError
@@ -23,12 +25,17 @@ class Mode:
 
 
 class Lowers:
-    """A `LowerSource` that keeps account. `require_lazy` makes eager an error."""
+    """A `LowerSource` that keeps account. `require_lazy` makes eager an error; `allow_unverified`
+    reads layers lazily whose table of contents no manifest vouches for.
+    """
 
-    def __init__(self, space: Space, eager: EagerLower, *, require_lazy: bool) -> None:
+    def __init__(
+        self, space: Space, *, require_lazy: bool = False, allow_unverified: bool = False
+    ) -> None:
         self._space = space
-        self._eager = eager
+        self._eager = EagerLower(space.store, space.blob_stream, self._ended)
         self._require_lazy = require_lazy
+        self._unverified = allow_unverified
         self._lock = threading.Lock()
         self._modes: dict[str, Mode] = {}
         self._shown: dict[tuple[int, str], tuple[Path | None, str]] = {}
@@ -39,7 +46,7 @@ class Lowers:
         found, reason = self._lazily(layer)
         if found is None:
             return self._eagerly(layer, reason)
-        self._note(layer, "lazy", "")
+        self._note_lazy(layer)
         return found
 
     def need_inside(self) -> None:
@@ -53,7 +60,7 @@ class Lowers:
             return None
         found, _ = self._lazily(layer)
         if found is not None:
-            self._note(layer, "lazy", "")
+            self._note_lazy(layer)
         return found
 
     def modes(self) -> tuple[Mode, ...]:
@@ -65,7 +72,7 @@ class Lowers:
         lazy = self._space.lazy()
         if lazy is None:
             return None, "no FUSE on this host"
-        if layer.descriptor is None or not layer.toc_digest:
+        if layer.descriptor is None or not (layer.toc_digest or self._unverified):
             return None, "not eStargz"
         blobs, digest = self._space.store.blobs, layer.descriptor.digest
         known = self._shown.get((lazy.pid, digest))
@@ -73,7 +80,13 @@ class Lowers:
             blob = blobs.place(digest) if blobs.has(digest) else None
             if blob is None and not layer.origins:
                 raise blobs.lost(digest)
-            known = lazy.add(layer.descriptor, layer.toc_digest, origins=layer.origins, blob=blob)
+            known = lazy.add(
+                layer.descriptor,
+                layer.toc_digest or "",
+                origins=layer.origins,
+                blob=blob,
+                unverified=self._unverified,
+            )
             self._shown[lazy.pid, digest] = known
         return known
 
@@ -86,18 +99,38 @@ class Lowers:
             )
         return self._eager.path(layer)
 
-    def _note(self, layer: Layer, mode: str, reason: str) -> None:
-        if not self._is_from_outside(layer):
+    def _note_lazy(self, layer: Layer) -> None:
+        new = self._note(layer, "lazy", "" if layer.toc_digest else "unverified")
+        if new and not layer.toc_digest:
+            text = f"layer {digest_of(layer)[:19]} is read unverified: nobody vouches for its files"
+            self._space.sink(Warned(message=text))
+
+    def _ended(self, layer: Layer, tail: bytes) -> None:
+        """Say of a layer that was unpacked whether it could have been lazy, once that is known."""
+        size = layer.descriptor.size if layer.descriptor else 0
+        found = None if layer.toc_digest else footer.parse(tail, size)
+        if found is None:
             return
+        reason = unvouched(found.layout)
+        with self._lock:
+            if mode := self._modes.get(digest_of(layer)):
+                self._modes[mode.digest] = replace(mode, reason=reason)
+        self._space.sink(Noted(message=f"layer {digest_of(layer)[:19]}: eager: {reason}"))
+
+    def _note(self, layer: Layer, mode: str, reason: str) -> bool:
+        """Whether this was news."""
+        if not self._is_from_outside(layer):
+            return False
         digest = digest_of(layer)
         with self._lock:
             if digest in self._modes:
-                return
+                return False
             size = layer.descriptor.size if layer.descriptor else 0
             made = Mode(digest=digest, mode=mode, reason=reason, size=size)
             self._modes[digest] = made
         why = f": {reason}" if reason else ""
         self._space.sink(Noted(message=f"layer {digest[:19]} {size / 1e6:.0f} MB: {mode}{why}"))
+        return True
 
     def _is_from_outside(self, layer: Layer) -> bool:
         """Whether the blob is at a registry or in a file of the user's."""
@@ -107,6 +140,16 @@ class Lowers:
             and not blobs.keeps(layer.descriptor.digest)
             and blobs.has(layer.descriptor.digest)
         )
+
+
+def unvouched(layout: Layout) -> str:
+    """Why a layer with a table of contents is not lazy, and what would make it so."""
+    if layout is Layout.EXTERNAL:
+        return "its table of contents is in another image"
+    what = "legacy stargz, which has no digests"
+    if layout is not Layout.LEGACY:
+        what = f"{layout}, but its manifest vouches for no TOC"
+    return f"{what} (--allow-unverified)"
 
 
 def digest_of(layer: Layer) -> str:

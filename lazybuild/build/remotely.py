@@ -73,6 +73,7 @@ def _refuse(request: BuildRequest) -> None:
     """What only the local engine does is refused, not left out without a word."""
     given = {
         "--require-lazy": request.require_lazy,
+        "--allow-unverified": request.allow_unverified,
         "--sbom": request.sbom,
         "--provenance": bool(request.provenance),
         "--cache-mounts-from": bool(request.cache_mounts_from),

@@ -6,7 +6,6 @@ from lazybuild.build.library import Library
 from lazybuild.build.lowers import Lowers
 from lazybuild.build.space import Space
 from lazybuild.oci.image import ImageConfig
-from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.sources.images import Image
 
@@ -25,10 +24,11 @@ class Shelf:
         return self.taken.config
 
 
-def take(space: Space, image: Image, *, require_lazy: bool = False) -> Shelf:
+def take(
+    space: Space, image: Image, *, require_lazy: bool = False, allow_unverified: bool = False
+) -> Shelf:
     """Ready the layers of an image; nothing of them is fetched for it."""
-    eager = EagerLower(space.store, space.blob_stream)
-    lowers = Lowers(space, eager, require_lazy=require_lazy)
+    lowers = Lowers(space, require_lazy=require_lazy, allow_unverified=allow_unverified)
     return Shelf(
         taken=image,
         snapshot=Library(space).snapshot(image),

@@ -26,6 +26,7 @@ NOT_FOUND, NOT_RUN = 127, 126
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
 @click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
+@click.option("--allow-unverified", is_flag=True, help="Read lazily what nobody vouches for.")
 @click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
 @config.registry_options
 @config.root_option
@@ -45,7 +46,11 @@ def command(image: str, directory: str, command: tuple[str, ...], **values: Any)
         space.enter()
         library = Library(space)
         want = platform.parse(values["wanted"]) if values["wanted"] else None
-        taken = shelf.take(space, library.image(library.find(image), want))
+        taken = shelf.take(
+            space,
+            library.image(library.find(image), want),
+            allow_unverified=values["allow_unverified"],
+        )
         with taken.snapshots.view(taken.snapshot) as merged:
             attach(merged, place)
             try:

@@ -37,6 +37,7 @@ from lazybuild.oci import platform
 @click.option("--pull", is_flag=True, help="Ask the registry even if the store has the image.")
 @click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
 @click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
+@click.option("--allow-unverified", is_flag=True, help="Read lazily what nobody vouches for.")
 @click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
 @config.registry_options
 @config.root_option
@@ -54,7 +55,11 @@ def command(image: str, command: tuple[str, ...], **values: Any) -> int:  # noqa
         space.enter()
         library = Library(space, pull=values["pull"])
         want = platform.parse(values["wanted"]) if values["wanted"] else None
-        taken = shelf.take(space, library.image(library.find(image), want))
+        taken = shelf.take(
+            space,
+            library.image(library.find(image), want),
+            allow_unverified=values["allow_unverified"],
+        )
         ended = attached(space, taken, wish, stdio)
     if ended.reason:
         click.echo(f"ERROR: {ended.reason}", err=True)

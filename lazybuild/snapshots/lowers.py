@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 
 from lazybuild.errors import BuildError, IntegrityError
 from lazybuild.estargz import tar
+from lazybuild.estargz.footer import LONGEST
 from lazybuild.estargz.streams import Caps, decompress
 from lazybuild.oci.digest import DiffID
 from lazybuild.snapshots.unpack import unpack
@@ -32,11 +33,16 @@ class LowerSource(Protocol):
 
 
 class EagerLower:
-    """A `LowerSource` that unpacks. Safe in threads; needs the user namespace."""
+    """A `LowerSource` that unpacks. Safe in threads; needs the user namespace. `ended` is told of
+    each layer that was unpacked, with the last bytes of its blob.
+    """
 
-    def __init__(self, store: Store, fetch: Fetch) -> None:
+    def __init__(
+        self, store: Store, fetch: Fetch, ended: Callable[[Layer, bytes], None] | None = None
+    ) -> None:
         self._store = store
         self._fetch = fetch
+        self._ended = ended
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
@@ -71,6 +77,8 @@ class EagerLower:
         _check("layer", packed.digest, layer.descriptor.digest)
         if layer.diff_id is not None:
             _check("content of layer", plain.digest, layer.diff_id)
+        if self._ended is not None:
+            self._ended(layer, packed.tail)
         return DiffID(plain.digest), plain.count
 
 
@@ -89,12 +97,13 @@ def _publish(work: Path, target: Path) -> None:
 
 
 class _Hashed(io.BufferedIOBase, BinaryIO):
-    """A stream with the digest and the count of what went through it."""
+    """A stream with the digest, the count and the end of what went through it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._total = hashlib.sha256()
         self.count = 0
+        self.tail = b""
 
     @property
     def digest(self) -> str:
@@ -107,6 +116,8 @@ class _Hashed(io.BufferedIOBase, BinaryIO):
         data = self._stream.read(-1 if size is None else size)
         self._total.update(data)
         self.count += len(data)
+        if data:
+            self.tail = (self.tail + data[-LONGEST:])[-LONGEST:]
         return data
 
     read1 = read

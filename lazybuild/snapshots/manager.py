@@ -136,9 +136,12 @@ class Snapshots:
         toc = self._toc(layer)
         if toc is not None:
             return TocTree(toc, self._chunks(layer))
-        if not layer.directory:
-            self._lower.path(layer)
-        return self._directory_tree(layer)
+        if layer.directory:
+            return self._directory_tree(layer)
+        path = self._lower.path(layer)
+        if path != self._store.snapshot_dir(layer.id):
+            self._mounted.add(layer.id)
+        return DirTree(path)
 
     def _directory_tree(self, layer: Layer) -> LayerTree:
         self._look()  # outside of the namespace its files would seem to be other people's

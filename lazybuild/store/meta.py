@@ -158,7 +158,7 @@ class Meta:
             db.executemany("DELETE FROM layers WHERE id = ?", gone)
         return dropped
 
-    def _layers(self, where: str, *values: str | float) -> list[LayerUse]:
+    def _layers(self, where: str, *values: str | float | None) -> list[LayerUse]:
         query = f"SELECT {_LAYER}, used FROM layers WHERE {where}"  # noqa: S608 - our own text
         return [LayerUse(_layer(row[:-1]), row[-1]) for row in self._all_rows(query, *values)]
 

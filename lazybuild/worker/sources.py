@@ -20,13 +20,16 @@ from lazybuild.worker.services import Result
 
 
 class ImageSource:
-    """`docker-image://NAME@DIGEST`: identified by the digest, wherever it comes from."""
+    """`docker-image://NAME@DIGEST`: identified by the digest, wherever it comes from. What is made
+    of layers that were read unverified is no result for a build that wants them verified.
+    """
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *, unverified: bool = False) -> None:
         self._images = images
+        self._how = ("unverified",) if unverified else ()
 
     def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan:
-        return source_plan(vertex, "image", self._pinned(vertex, op).digest or "")
+        return source_plan(vertex, "image", self._pinned(vertex, op).digest or "", *self._how)
 
     def load(self, vertex: Vertex, op: SourceOp) -> Result:
         return self._images.snapshot(self._images.load(self._pinned(vertex, op)))

@@ -49,11 +49,11 @@ def build_tree(records: Iterable[Record], *, data_end: int) -> Tree:
 class TreeBuilder:
     """Takes entries with `add`, as often as needed, and gives the tree with `finish`."""
 
-    def __init__(self, *, data_end: int) -> None:
+    def __init__(self, *, data_end: int, unverified: bytes = b"") -> None:
         self._columns = _columns()
         self._all_columns = [getattr(self._columns, f.name) for f in fields(Columns)]
         self._inodes = 0
-        self._chunks = ChunkTable(data_end=data_end)
+        self._chunks = ChunkTable(data_end=data_end, unverified=unverified)
         self._directories: dict[str, int] = {"": ROOT}
         self._children: dict[int, dict[bytes, int]] = {ROOT: {}}
         self._whiteouts: list[tuple[str, bytes]] = []
@@ -228,7 +228,8 @@ class TreeBuilder:
 
     def _whole_digest(self, record: Record) -> str:
         """Writers before chunk digests gave one of the whole file, good for a file of one piece."""
-        return record.digest if not record.chunk_offset and not record.chunk_size else ""
+        whole = record.chunk_size in (0, record.size) and not record.chunk_offset
+        return record.digest if whole else ""
 
     def _close_file(self) -> None:
         if self._open_name is not None and not self._open_hidden:

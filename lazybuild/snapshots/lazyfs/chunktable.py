@@ -1,5 +1,6 @@
 """Collects the pieces of the files of a TOC and checks that they make up the files. Pure."""
 
+import hashlib
 from array import array
 from bisect import bisect_right
 from itertools import pairwise
@@ -15,8 +16,11 @@ _SLACK = 8192  # how much a member may be longer than its payload: heads, traile
 class ChunkTable:
     """`begin` a file, `add` its pieces in order, `close` it; at the end `finish`."""
 
-    def __init__(self, *, data_end: int) -> None:
+    def __init__(self, *, data_end: int, unverified: bytes = b"") -> None:
+        """With `unverified`, which tells the layer from others, a piece may lack a digest."""
         self._data_end = data_end
+        self._layer = unverified
+        self._unverified: set[int] = set()
         self._offset = array("Q")
         self._inner = array("Q")
         self._position = array("Q")
@@ -42,7 +46,7 @@ class ChunkTable:
         self._inner.append(inner)
         self._position.append(position)
         self._size.append(size)
-        self._digest += self._parse(digest)
+        self._digest += self._parse(digest) if digest or not self._layer else self._named()
         self._reached = position + size
 
     def close(self) -> None:
@@ -57,6 +61,7 @@ class ChunkTable:
             position=self._position,
             size=self._size,
             digest=self._digest,
+            unverified=self._unverified,
         )
 
     def _most(self) -> "array[int]":
@@ -73,6 +78,12 @@ class ChunkTable:
             except ValueError:
                 pass  # said below
         raise self._bad("a chunk has no digest that could be checked")
+
+    def _named(self) -> bytes:
+        """A name for the piece that was just added, in place of the digest that it lacks."""
+        self._unverified.add(len(self._offset) - 1)
+        place = f"unverified {self._offset[-1]} {self._inner[-1]} "
+        return hashlib.sha256(place.encode() + self._layer).digest()
 
     def _bad(self, reason: str) -> IntegrityError:
         shown = self._name[:200].encode("unicode_escape").decode()

@@ -100,11 +100,12 @@ class LazyFs:
 
     def add(
         self, descriptor: Descriptor, toc_digest: str, *, origins: Sequence[str] = (),
-        blob: Place | None = None,
+        blob: Place | None = None, unverified: bool = False,
     ) -> tuple[Path | None, str]:  # fmt: skip
         """(the layer's folder, "") or (None, why it can't be lazy).
 
-        The blob is at `origins`, full repository names, or in a local file at `blob`.
+        The blob is at `origins`, full repository names, or in a local file at `blob`. With
+        `unverified` a layer is lazy even if no manifest vouches for its TOC.
         """
         reply = self._call(
             messages.Add(
@@ -117,6 +118,7 @@ class LazyFs:
                 blob=blob.path if blob else "",
                 offset=blob.offset if blob else 0,
                 length=blob.size if blob else 0,
+                unverified=unverified,
             )
         )
         return (Path(reply.path) if reply.path else None), reply.reason

@@ -46,7 +46,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Show a layer. Its blob is at `origins` ("host:port/repo"), or is the `length` bytes from
-    `offset` on of the local file `blob`.
+    `offset` on of the local file `blob`. `unverified`: a TOC that nobody vouches for shall do.
     """
 
     digest: str
@@ -58,6 +58,7 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     blob: str
     offset: int = 0
     length: int = 0
+    unverified: bool = False
 
 
 class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -17,16 +17,20 @@ from lazybuild.snapshots.lazyfs.tree import Tree
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
+NOT_VOUCHED = "its manifest vouches for no TOC"
 _BLOCK = 4 << 20
 _SMALLEST_TAIL, _LARGEST_TAIL, _TAIL_SHARE = 128 << 10, 2 << 20, 100
 
 
 def open_tree(
-    ranges: RangeReader, annotations: Mapping[str, str], toc_digest: str
+    ranges: RangeReader, annotations: Mapping[str, str], toc_digest: str, *, unverified: str = ""
 ) -> tuple[Tree | None, str]:
-    """The tree of a layer, or None and the reason why the layer can't be read lazily."""
+    """The tree of a layer, or None and the reason why the layer can't be read lazily.
+
+    `unverified` is the layer's digest when a TOC that no manifest vouches for shall do.
+    """
     if not toc_digest:
-        return None, "its manifest vouches for no TOC"
+        return _open_unverified(ranges, unverified) if unverified else (None, NOT_VOUCHED)
     tail = _Tail(ranges)
     found = footer.parse(tail.read_at(ranges.size - tail.least, tail.least), ranges.size)
     if found is None or found.layout is not Layout.ESTARGZ or PODMAN_CHECKSUM in annotations:
@@ -48,6 +52,16 @@ def _open_other(
         return None, "it has no TOC"
     _check(found.digest, toc_digest)
     builder = TreeBuilder(data_end=found.data_end)
+    builder.add(toc.parse(found.raw).entries)
+    return builder.finish(), ""
+
+
+def _open_unverified(ranges: RangeReader, layer: str) -> tuple[Tree | None, str]:
+    """By what the blob says of itself, legacy stargz without digests of pieces included."""
+    found = open_toc(ranges)
+    if found is None:
+        return None, "it has no TOC"
+    builder = TreeBuilder(data_end=found.data_end, unverified=layer.encode())
     builder.add(toc.parse(found.raw).entries)
     return builder.finish(), ""
 

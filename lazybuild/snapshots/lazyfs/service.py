@@ -78,7 +78,9 @@ class Service:
         source = self._source(ask, digest)
         if not ask.blob:
             self._warm_up(source)
-        tree, reason = open_tree(source, ask.annotations, ask.toc_digest)
+        tree, reason = open_tree(
+            source, ask.annotations, ask.toc_digest, unverified=ask.digest if ask.unverified else ""
+        )
         if tree is None:
             return "", reason
         local = bool(ask.blob)

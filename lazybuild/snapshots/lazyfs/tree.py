@@ -14,6 +14,7 @@ import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,6 +84,7 @@ class Chunks:
     position: "array[int]"  # where the chunk begins in its file
     size: "array[int]"
     digest: bytearray  # 32 bytes for each
+    unverified: AbstractSet[int] = frozenset()  # chunks whose digest is only a name
 
     def __len__(self) -> int:
         return len(self.offset)
