@@ -31,6 +31,7 @@ from lazybuild.oci.descriptor import OCI_CONFIG, Descriptor
 from lazybuild.oci.digest import DiffID
 from lazybuild.oci.image import Manifest
 from lazybuild.sources.images import Image
+from lazybuild.sources.images import layer_id as new_id
 from lazybuild.store import Layer
 
 PIECE = 1 << 20
@@ -140,10 +141,11 @@ def _remember(space: Space, written: Written) -> Descriptor:
         size=written.size,
         annotations=written.annotations,
     )
-    if space.store.meta.layer_by_digest(descriptor.digest) is None:
-        space.store.meta.put_layer(
+    meta = space.store.meta
+    if meta.layer_of(descriptor.digest, written.toc_digest or None) is None:
+        meta.put_layer(
             Layer(
-                id=descriptor.digest.partition(":")[2],
+                id=new_id(space.store, descriptor.digest, written.toc_digest),
                 descriptor=descriptor,
                 diff_id=written.diff_id,
                 toc_digest=written.toc_digest or None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from lazybuild.build.space import Space
 from lazybuild.errors import IntegrityError, UsageError
+from lazybuild.estargz.reader import promised
 from lazybuild.oci import codec, platform, reference
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import Descriptor
@@ -110,8 +111,7 @@ class Library:
 
     def snapshot(self, image: Image) -> Snapshot:
         """The layers of an image. What was made here keeps its origins: none, if none has it."""
-        meta = self._space.store.meta
-        known = [meta.layer_by_digest(item.digest) for item in image.manifest.layers]
+        known = [self._known(item) for item in image.manifest.layers]
         if any(layer is None or not self._reachable(layer) for layer in known):
             return self._images.snapshot(image)
         return Snapshot(tuple(layer.id for layer in known if layer is not None))
@@ -173,11 +173,15 @@ class Library:
         yield replace(descriptor, media_type=document.media_type), data
 
     def _layer(self, name: str, descriptor: Descriptor) -> Layer:
-        known = self._space.store.meta.layer_by_digest(descriptor.digest)
+        known = self._known(descriptor)
         if known is not None:
             return known
         origins = () if self._space.store.blobs.has(descriptor.digest) else (name,)
         return Layer(id=digests.hex_part(descriptor.digest), descriptor=descriptor, origins=origins)
+
+    def _known(self, descriptor: Descriptor) -> Layer | None:
+        toc_digest = promised(descriptor.annotations) or None
+        return self._space.store.meta.layer_of(descriptor.digest, toc_digest)
 
     def _reachable(self, layer: Layer) -> bool:
         if layer.directory or layer.origins:

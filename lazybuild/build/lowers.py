@@ -38,7 +38,7 @@ class Lowers:
         self._unverified = allow_unverified
         self._lock = threading.Lock()
         self._modes: dict[str, Mode] = {}
-        self._shown: dict[tuple[int, str], tuple[Path | None, str]] = {}
+        self._shown: dict[tuple[int, str], tuple[str | None, tuple[Path | None, str]]] = {}
 
     def path(self, layer: Layer) -> Path:
         if not self._space.inside:
@@ -75,7 +75,9 @@ class Lowers:
         if layer.descriptor is None or not (layer.toc_digest or self._unverified):
             return None, "not eStargz"
         blobs, digest = self._space.store.blobs, layer.descriptor.digest
-        known = self._shown.get((lazy.pid, digest))
+        toc_digest, known = self._shown.get((lazy.pid, digest), (layer.toc_digest, None))
+        if toc_digest != layer.toc_digest:
+            return None, "another image of this build has another TOC for the same blob"
         if known is None:
             blob = blobs.place(digest) if blobs.has(digest) else None
             if blob is None and not layer.origins:
@@ -87,7 +89,7 @@ class Lowers:
                 blob=blob,
                 unverified=self._unverified,
             )
-            self._shown[lazy.pid, digest] = known
+            self._shown[lazy.pid, digest] = layer.toc_digest, known
         return known
 
     def _eagerly(self, layer: Layer, reason: str) -> Path:

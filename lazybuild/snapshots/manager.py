@@ -227,7 +227,7 @@ class Snapshots:
     ) -> str:
         """A layer that is made as a blob only, straight into the store, `hot` names first."""
         written, descriptor = self._write(list(items), hot, options or WriterOptions())
-        known = self._store.meta.layer_by_digest(descriptor.digest)
+        known = self._store.meta.layer_of(descriptor.digest, written.toc_digest or None)
         if known is not None:
             return known.id
         layer_id = secrets.token_hex(16)

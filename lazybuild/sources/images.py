@@ -86,13 +86,14 @@ class Images:
     def _layer(self, ref: Reference, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
         if any(word in descriptor.media_type for word in FOREIGN):
             raise BuildError(f"layer {descriptor.digest} is foreign: no registry may hand it out")
-        known = self._store.meta.layer_by_digest(descriptor.digest)
+        toc_digest = promised(descriptor.annotations) or None
+        known = self._store.meta.layer_of(descriptor.digest, toc_digest)
         if known is None:
             known = Layer(
-                id=digests.hex_part(descriptor.digest),
+                id=layer_id(self._store, descriptor.digest, toc_digest),
                 descriptor=descriptor,
                 diff_id=diff_id,
-                toc_digest=promised(descriptor.annotations) or None,
+                toc_digest=toc_digest,
                 ordered=True,
                 origins=() if self._store.blobs.has(descriptor.digest) else (ref.name,),
             )
@@ -176,6 +177,18 @@ class Images:
                 ingest.commit(descriptor.digest)
         with self._store.blobs.open(descriptor.digest) as file:
             return file.read()
+
+
+def layer_id(store: Store, digest: Digest, toc_digest: str | None) -> str:
+    """For a new layer: its blob's digest, unless one with another TOC has that id.
+
+    Who reads lazily can't see whether a TOC and a blob belong together, so what a stranger's
+    manifest says of a blob must not be taken for what another image's manifest says.
+    """
+    name = digests.hex_part(digest)
+    if not store.meta.has_layer(name):
+        return name
+    return digests.hex_part(digests.of(f"{digest} {toc_digest or ''}".encode()))
 
 
 def platforms_of(index: Index) -> str:

@@ -23,6 +23,7 @@ from lazybuild.oci.digest import DiffID, Digest
 from lazybuild.store import lock, schema
 
 BUSY_SECONDS = 60
+_BEST = "ORDER BY directory DESC, id LIMIT 1"
 RENEW_AFTER = 60.0
 
 _FILE = "ino, size, mtime, ctime, digest"
@@ -102,8 +103,12 @@ class Meta:
 
     def layer_by_digest(self, digest: Digest) -> Layer | None:
         """A layer with this blob; one that has a directory, too, before one that has not."""
-        order = "ORDER BY directory DESC, id LIMIT 1"
-        return next(iter(self._used_layers(f"digest = ? {order}", digest)), None)
+        return next(iter(self._used_layers(f"digest = ? {_BEST}", digest)), None)
+
+    def layer_of(self, digest: Digest, toc_digest: str | None) -> Layer | None:
+        """As `layer_by_digest`, but one that is read through this TOC, or through none."""
+        where = f"digest = ? AND toc_digest IS ? {_BEST}"
+        return next(iter(self._used_layers(where, digest, toc_digest)), None)
 
     def layers(self) -> list[LayerUse]:
         """Every layer; marks none as used."""
@@ -162,7 +167,7 @@ class Meta:
         query = f"SELECT {_LAYER}, used FROM layers WHERE {where}"  # noqa: S608 - our own text
         return [LayerUse(_layer(row[:-1]), row[-1]) for row in self._all_rows(query, *values)]
 
-    def _used_layers(self, where: str, *values: str) -> list[Layer]:
+    def _used_layers(self, where: str, *values: str | None) -> list[Layer]:
         found = self._layers(where, *values)
         stale = [layer.id for layer, used in found if used < time.time() - RENEW_AFTER]
         if stale:
@@ -291,11 +296,11 @@ class Meta:
                 self._all.append(known)
         return known
 
-    def _all_rows(self, query: str, *values: str | float) -> list[tuple[Any, ...]]:
+    def _all_rows(self, query: str, *values: str | float | None) -> list[tuple[Any, ...]]:
         with _explained(self._path):
             return self._db().execute(query, values).fetchall()
 
-    def _one(self, query: str, *values: str | float) -> tuple[Any, ...] | None:
+    def _one(self, query: str, *values: str | float | None) -> tuple[Any, ...] | None:
         return next(iter(self._all_rows(query, *values)), None)
 
     @contextmanager

@@ -77,3 +77,16 @@ def test_a_foreign_layer_is_refused(place, images, media_type):
 def test_layers_and_diff_ids_must_agree(place, images):
     with pytest.raises(IntegrityError, match="2 layers, but 1 diff IDs"):
         layer_of(images, push(place, layers=2))
+
+
+def test_what_one_manifest_says_of_a_blob_is_not_taken_for_what_another_says(place, images):
+    """Lazily nobody sees whether blob and TOC belong together: a stranger may name any TOC."""
+    other = "sha256:" + "b" * 64
+    images = Images(images._store, images._registry, pull=True)
+    hostile = layer_of(images, push(place, annotations={TOC_DIGEST: other}))
+    honest = layer_of(images, push(place, annotations={TOC_DIGEST: DIGEST}))
+    plain = layer_of(images, push(place))
+    assert hostile.descriptor.digest == honest.descriptor.digest == plain.descriptor.digest
+    assert [it.toc_digest for it in (hostile, honest, plain)] == [other, DIGEST, None]
+    assert len({hostile.id, honest.id, plain.id}) == 3
+    assert layer_of(images, push(place, annotations={TOC_DIGEST: DIGEST})).id == honest.id
