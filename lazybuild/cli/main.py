@@ -1,6 +1,7 @@
 """Entry point: finds the verb, loads its module, turns errors into messages and exit codes."""
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -23,6 +24,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    gc.set_threshold(50_000, 20, 100)  # trees are large and hold no cycles: rarely look for some
     streams.settle()
     stopping.install()
     sys.exit(guarded(sys.argv[1:] if argv is None else argv))

@@ -5,6 +5,7 @@ libdeflate and isal are pinned by the wheel; `describe` records their versions. 
 safe in threads and give the interpreter lock up while they work. Streams of layers: `streams`.
 """
 
+import io
 import struct
 import threading
 from collections.abc import Callable
@@ -61,6 +62,16 @@ def describe() -> dict[str, str]:
     }
 
 
+def identity(name: str) -> str:
+    """What decides the bytes that a compressor makes, "" where more does: igzip's hang on the
+    processor, too.
+    """
+    family, _, text = name.partition(":")
+    if family == "gzip" and int(text or DEFAULT_GZIP_LEVEL) not in _IGZIP_LEVELS:
+        return f"{name} deflate {deflate.__version__}"
+    return ""
+
+
 def _igzip(data: Buffer, level: int) -> bytes:
     body = isal_zlib.compress(data, level, -15)
     trailer = struct.pack("<II", isal_zlib.crc32(data), len(data) & 0xFFFFFFFF)
@@ -105,6 +116,18 @@ def _inflate_gzip(data: Buffer, limit: int) -> bytes:
     except _ISAL_ERROR as error:
         raise IntegrityError(f"broken gzip data: {error}") from error
     return found
+
+
+def inflate_members(data: bytes, size: int) -> bytes:
+    """All that whole gzip members hold, which must be `size` bytes, checksums seen to."""
+    try:
+        with gzip_stream(io.BytesIO(data)) as stream:
+            plain = stream.read(size + 1)
+    except (OSError, EOFError, _ISAL_ERROR) as error:
+        raise IntegrityError(f"broken gzip members: {error}") from error
+    if len(plain) != size:
+        raise IntegrityError("gzip members of another size than they say")
+    return plain
 
 
 def _inflate_zstd(data: Buffer, limit: int) -> bytes:

@@ -55,7 +55,11 @@ Opener = Callable[[], BinaryIO]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An entry and how to get at its bytes; `open` is None for all but non-empty regular files."""
+    """An entry and how to get at its bytes; `open` is None for all but non-empty regular files.
+
+    `digest`, where it is known, gives `sha256:<hex>` of the bytes for less than reading them.
+    """
 
     entry: Entry
     open: Opener | None = None
+    digest: Callable[[], str] | None = None

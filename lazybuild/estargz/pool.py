@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from lazybuild.estargz.codec import Compressor
+from lazybuild.estargz.earlier import Member
 from lazybuild.estargz.toc import TocEntry
 
 _BATCH = 1 << 19
@@ -24,11 +25,14 @@ class Piece:
     """One member to be: `parts` joined are its bytes; the first is payload if there is a record.
 
     `record` gets the piece's digest, and the file's if `whole`. `owner` is the file that ends here.
+    `member` begins with the payload, which has its digest; if all of it is what the piece turns out
+    to be, it is taken as it is.
     """
 
     record: TocEntry | None = None
     whole: bool = False
     owner: TocEntry | None = None
+    member: Member | None = None
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -109,13 +113,16 @@ def _pack(pieces: Sequence[Piece], compress: Compressor) -> Packed:
         _digest(piece)
         data = piece.parts[0] if len(piece.parts) == 1 else b"".join(piece.parts)
         piece.parts.clear()
-        members.append(compress(data))
+        known, piece.member = piece.member, None
+        fits = known is not None and known.plain == data
+        members.append(known.packed if known and fits else compress(data))
     return Packed(pieces, members)
 
 
 def _digest(piece: Piece) -> None:
     if piece.record is not None:
-        digest = "sha256:" + hashlib.sha256(piece.parts[0]).hexdigest()
+        known = piece.member
+        digest = known.digest if known else "sha256:" + hashlib.sha256(piece.parts[0]).hexdigest()
         piece.record.chunk_digest = digest
         if piece.whole:
             piece.record.digest = digest

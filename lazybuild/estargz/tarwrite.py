@@ -6,6 +6,7 @@ compresses better. Format: POSIX.1-2017, pax, "ustar Interchange Format". Pure.
 """
 
 from collections.abc import Mapping
+from zlib import adler32
 
 from lazybuild.estargz.entry import Entry, Kind
 from lazybuild.estargz.names import clamp_seconds
@@ -59,6 +60,8 @@ def _encoded(text: str) -> bytes:
 
 
 def _ascii(name: bytes) -> bytes:
+    if name.isascii():
+        return name
     return bytes(byte if byte < 0x80 else 0x5F for byte in name)  # noqa: PLR2004  ASCII ends
 
 
@@ -134,7 +137,10 @@ def _fields(  # noqa: PLR0917  the fields in the order they stand in
     device: bytes,
     prefix: bytes,
 ) -> bytes:
-    """The 512 bytes; the checksum at 148 is summed with spaces in its place."""
+    """The 512 bytes; the checksum at 148 is summed with spaces in its place.
+
+    All is ASCII, so the sum is below 65521, and adler32 has it, plus one, in its lower half.
+    """
     head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         name.ljust(_NAME, b"\0"), mode, uid, gid, size, mtime,
     )  # fmt: skip
@@ -146,4 +152,4 @@ def _fields(  # noqa: PLR0917  the fields in the order they stand in
         device.ljust(16, b"\0"),
         prefix.ljust(_PREFIX + 12, b"\0"),
     )
-    return b"%s%06o\0 %s" % (head, sum(head) + sum(tail) + 8 * 0x20, tail)
+    return b"%s%06o\0 %s" % (head, (adler32(tail, adler32(head)) - 1 & 0xFFFF) + 8 * 0x20, tail)

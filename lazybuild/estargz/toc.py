@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import final
 
 import msgspec
@@ -212,7 +213,11 @@ def parse_time(text: str) -> int:
 
 def format_time(nanoseconds: int) -> str:
     """Whole seconds; the epoch itself is left out, as Go's writer does."""
-    seconds = names.clamp_seconds(nanoseconds // 1_000_000_000)
+    return _time_text(names.clamp_seconds(nanoseconds // 1_000_000_000))
+
+
+@lru_cache(maxsize=4096)
+def _time_text(seconds: int) -> str:
     if not seconds:
         return ""
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

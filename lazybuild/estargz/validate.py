@@ -25,7 +25,8 @@ _MAX_DEVICE = 1 << 32
 _KINDS = frozenset(kind.value for kind in Kind)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
-_File = tuple[TocEntry, list[TocEntry]]
+_File = tuple[TocEntry, Sequence[TocEntry]]
+_NO_CHUNKS: Sequence[TocEntry] = ()
 
 
 @final
@@ -84,18 +85,21 @@ def _check(found: UnverifiedToc, *, strict: bool) -> Toc:
 
 def _grouped(entries: Sequence[TocEntry]) -> Iterator[_File]:
     """Each entry with the `chunk` records that continue it."""
-    current: _File | None = None
+    file: TocEntry | None = None
+    rest: list[TocEntry] = []
     for entry in entries:
         if entry.type != CHUNK:
-            if current:
-                yield current
-            current = (entry, [])
-        elif current is None or current[0].type != Kind.REG or entry.name != current[0].name:
+            if file is not None:
+                yield file, rest or _NO_CHUNKS
+            if rest:
+                rest = []
+            file = entry
+        elif file is None or file.type != Kind.REG or entry.name != file.name:
             raise _wrong(entry, "a chunk of no file")
         else:
-            current[1].append(entry)
-    if current:
-        yield current
+            rest.append(entry)
+    if file is not None:
+        yield file, rest or _NO_CHUNKS
 
 
 def _payload(files: Sequence[_File], data_end: int, *, strict: bool) -> list[int]:
@@ -107,7 +111,7 @@ def _payload(files: Sequence[_File], data_end: int, *, strict: bool) -> list[int
             _check_bare(entry, rest)
             continue
         _check_pieces(entry, rest, strict=strict)
-        for piece in (entry, *rest):
+        for piece in (entry, *rest) if rest else (entry,):
             place = (piece.offset, piece.inner_offset)
             if place <= last or not 0 <= piece.offset < data_end or piece.inner_offset < 0:
                 raise _wrong(entry, f"payload out of place at {piece.offset}")
@@ -117,12 +121,12 @@ def _payload(files: Sequence[_File], data_end: int, *, strict: bool) -> list[int
     return offsets
 
 
-def _check_bare(entry: TocEntry, rest: list[TocEntry]) -> None:
+def _check_bare(entry: TocEntry, rest: Sequence[TocEntry]) -> None:
     if entry.size < 0 or rest:
         raise _wrong(entry, "size and chunks do not fit")
 
 
-def _check_pieces(entry: TocEntry, rest: list[TocEntry], *, strict: bool) -> None:
+def _check_pieces(entry: TocEntry, rest: Sequence[TocEntry], *, strict: bool) -> None:
     if entry.size > _MAX_FILE:
         raise _wrong(entry, f"size {entry.size} is beyond reason")
     position = 0
@@ -147,8 +151,8 @@ def _check_entry(entry: TocEntry) -> str:
         raise _wrong(entry, f"type {names.shown(entry.type)} is not known")
     if not path and entry.type != Kind.DIR:
         raise _wrong(entry, "only a directory can be the root")
-    names.check_id(path, entry.uid)
-    names.check_id(path, entry.gid)
+    if not (0 <= entry.uid <= names.MAX_ID and 0 <= entry.gid <= names.MAX_ID):
+        raise _wrong(entry, f"owner {entry.uid}:{entry.gid} out of range")
     if not (0 <= entry.dev_major < _MAX_DEVICE and 0 <= entry.dev_minor < _MAX_DEVICE):
         raise _wrong(entry, "device number out of range")
     if entry.type == Kind.SYMLINK:

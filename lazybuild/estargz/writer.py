@@ -20,7 +20,8 @@ from typing import BinaryIO, final
 
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.estargz import names, tail, tarwrite
-from lazybuild.estargz.codec import compressor
+from lazybuild.estargz.codec import compressor, identity
+from lazybuild.estargz.earlier import Earlier
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.order import arrange
 from lazybuild.estargz.pool import Packed, Piece, Pool
@@ -74,12 +75,14 @@ def write_layer(
     *,
     hot: Sequence[str] = (),
     options: WriterOptions = _DEFAULTS,
+    earlier: Earlier | None = None,
 ) -> Written:
     """Write the items as a layer that can be read lazily (or plainly, if the options say so).
 
     With `hot` names the items must be openable in any order. Without, they are streamed in the
     order given, which must have each hard link behind its target. Raises NotUtf8Error, before any
-    output if `items` is a sequence.
+    output if `items` is a sequence. What `earlier`, written with the same compressor, has of the
+    layer is taken from there; the bytes are the same with it and without.
     """
     if not options.compression.lazy:
         return write_plain(items, out, options=options)
@@ -89,10 +92,19 @@ def write_layer(
         for item in items:
             _check_utf8(item.entry)
     layer = (_Podman if options.compression is Compression.PODMAN else _Layer)(out, options)
+    if earlier is not None and earlier.made_by == made_by(options):
+        layer.earlier = earlier
     with layer.pool:
         layer.add_all(items, hot)
         layer.seal()
     return layer.finish()
+
+
+def made_by(options: WriterOptions) -> str:
+    """What has to be the same for a layer's members to be of use to another; "" if nothing can."""
+    if options.compression is not Compression.ESTARGZ:
+        return ""
+    return identity(options.compression.codec(options.level))
 
 
 def write_plain(
@@ -217,11 +229,15 @@ class _Layer(_Stream):
         self._toc = tail.TocBuilder()
         self._names: set[str] = set()
         self._missing: Sequence[str] = ()
+        self.earlier: Earlier | None = None
 
     def add_all(self, items: Iterable[Item], hot: Sequence[str]) -> None:
         if not hot:
             self._landmark(names.NO_PREFETCH_LANDMARK)
+            checked = isinstance(items, Sequence)
             for item in items:
+                if not checked:
+                    _check_utf8(item.entry)
                 if item.entry.name not in names.OWN_NAMES:
                     self.add(item)
             return
@@ -245,7 +261,6 @@ class _Layer(_Stream):
 
     def add(self, item: Item) -> None:
         entry = self.dated(item.entry)
-        _check_utf8(entry)
         if entry.kind is Kind.HARDLINK and entry.link not in self._names:
             raise BuildError(
                 f"hard link {names.shown(entry.name)} comes before its target"
@@ -253,9 +268,23 @@ class _Layer(_Stream):
             )
         self._names.add(entry.name)
         record = self._header(entry)
-        if entry.size:
+        if entry.size and not self._taken_over(record, item):
             with _opened(item) as payload:
                 self._file(record, entry, payload)
+
+    def _taken_over(self, record: TocEntry, item: Item) -> bool:
+        """Take the payload from the earlier layer, and with it the member it may end up in."""
+        if self.earlier is None or item.digest is None or record.size > self.options.chunk_size:
+            return False
+        member = self.earlier.member(item.entry, item.digest)
+        if member is None:
+            return False
+        size = len(member.packed) + len(member.plain)
+        self.begin(Piece(record=record, whole=True, member=member, size=size))
+        self.put(member.plain[: record.size])
+        if record.size % tarwrite.BLOCK:
+            self.put(tarwrite.padding(record.size))
+        return True
 
     def _header(self, entry: Entry) -> TocEntry:
         self.put(tarwrite.header(entry))

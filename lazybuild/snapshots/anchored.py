@@ -7,6 +7,8 @@ without following links, so a link swapped in while we look leads to an error an
 import errno
 import os
 import stat
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +25,17 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class AnchoredDir:
-    """A root directory and what lies below it, by names as in `paths`."""
+    """A root directory and what lies below it, by names as in `paths`.
 
-    def __init__(self, root: Path) -> None:
+    `hold` keeps the directory of the last file that was opened at hand, since files are opened
+    directory by directory: not for what has to be unmounted some time.
+    """
+
+    def __init__(self, root: Path, *, hold: bool = False) -> None:
         self.root = root
+        self._held: _Held | None = None
+        self._hold = hold
+        self._lock = threading.Lock()
 
     @contextmanager
     def directory(self, path: str) -> Iterator[int]:
@@ -74,8 +83,9 @@ class AnchoredDir:
             raise
 
     def _open_regular(self, path: str) -> int:
-        with self.directory(paths.parent(path)) as directory:
-            name = os.fsencode(paths.base(path))
+        above, _, last = path.rpartition("/")
+        with self._at_hand(above) if self._hold else self.directory(above) as directory:
+            name = os.fsencode(last)
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
                 raise not_a_file(path)
@@ -85,9 +95,26 @@ class AnchoredDir:
             raise not_a_file(path)
         return fd
 
+    @contextmanager
+    def _at_hand(self, path: str) -> Iterator[int]:
+        with self._lock:
+            if self._held is None or self._held.path != path:
+                with self.directory(path) as fd:
+                    self._held = _Held(path, fd)
+            yield self._held.fd
+
     def read_link(self, path: str) -> str:
         with self.directory(paths.parent(path)) as fd:
             return os.fsdecode(os.readlink(os.fsencode(paths.base(path)), dir_fd=fd))
+
+
+class _Held:
+    """A descriptor of a directory, closed when nobody has this any more."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = os.dup(fd)
+        weakref.finalize(self, os.close, self.fd)
 
 
 def inside(fd: int, name: str) -> str:

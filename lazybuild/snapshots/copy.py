@@ -5,7 +5,7 @@ source are followed, those inside are kept; where the destination is a link it i
 the tree; a file never replaces a directory nor a directory a file.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from lazybuild.errors import BuildError
@@ -17,7 +17,7 @@ from lazybuild.snapshots.modes import change
 from lazybuild.snapshots.owners import Ids
 from lazybuild.snapshots.patterns import Patterns
 from lazybuild.snapshots.select import expand, selected
-from lazybuild.snapshots.tree import Node, Tree, resolve
+from lazybuild.snapshots.tree import Node, Tree, resolve, walk
 
 # Lays an archive out below a directory of the draft; False if the file is no archive.
 Unpack = Callable[[Tree, str, str], bool]
@@ -69,11 +69,16 @@ class Copier:
             raise BuildError(f'"/{source}": not found')
         self._make_destination()
         target = self._target(source, node)
-        include = Patterns(self.action.include_patterns)
-        exclude = Patterns(self.action.exclude_patterns)
-        for path, found, meant in selected(self.source, top, include=include, exclude=exclude):
+        for path, found, meant in self._selected(top):
             below = path[len(top) :].strip("/")
             self._put(paths.join(target, below), path, found, meant=meant, top=not below)
+
+    def _selected(self, top: str) -> Iterator[tuple[str, Node, bool]]:
+        action = self.action
+        if not action.include_patterns and not action.exclude_patterns:
+            return ((path, node, True) for path, node in walk(self.source, top))
+        include, exclude = Patterns(action.include_patterns), Patterns(action.exclude_patterns)
+        return selected(self.source, top, include=include, exclude=exclude)
 
     def _make_destination(self) -> None:
         """The directory that the text of the destination names: all of "a/b/", "a/" of "a/b"."""
@@ -125,15 +130,14 @@ class Copier:
 
     def _changed(self, node: Node) -> Node:
         """The metadata that the copy of `node` has."""
-        ids = self.ids or Ids(node.uid, node.gid)
-        return replace(
-            node,
-            uid=ids.uid,
-            gid=ids.gid,
-            mode=self._mode(node),
-            mtime=node.mtime if self.action.timestamp < 0 else self.action.timestamp,
-            identity=self._identity(node),
-        )
+        ids = self.ids
+        uid, gid = (ids.uid, ids.gid) if ids else (node.uid, node.gid)
+        mode, identity = self._mode(node), self._identity(node)
+        mtime = node.mtime if self.action.timestamp < 0 else self.action.timestamp
+        same = (node.uid, node.gid, node.mode, node.mtime, node.identity)
+        if same == (uid, gid, mode, mtime, identity):
+            return node
+        return replace(node, uid=uid, gid=gid, mode=mode, mtime=mtime, identity=identity)
 
     def _mode(self, node: Node) -> int:
         if node.kind is Kind.SYMLINK:

@@ -129,7 +129,8 @@ class Draft:
 
     def _touched(self) -> set[str]:
         changed = (self._nodes.keys() | self._cut) - {""}
-        return changed | {above for path in changed for above in paths.ancestors(path)}
+        holders = {paths.parent(path) for path in changed} - {""}
+        return changed | holders | {above for path in holders for above in paths.ancestors(path)}
 
     def _leading(self, path: str) -> Node:
         node = self._base.lookup(path)
@@ -143,8 +144,9 @@ class Draft:
             if target != path:
                 return Item(replace(entry_of(path, node), kind=Kind.HARDLINK, link=target, size=0))
         content = self._contents.get(path)
-        opener = content.open if content is not None and node.size else None
-        return Item(entry_of(path, node), opener)
+        if content is None or not node.size:
+            return Item(entry_of(path, node))
+        return Item(entry_of(path, node), content.open, content.digest)
 
     def content(self, path: str) -> Content:
         """The bytes of a regular file, to be put under another name."""

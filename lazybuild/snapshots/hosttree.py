@@ -2,14 +2,16 @@
 
 Everything in it belongs to 0:0. What the ignore rules leave out is not there, and a directory of
 which they leave nothing is not even read. Digests of files are remembered across builds by what
-changes when a file does (device, inode, size, mtime, ctime).
+changes when a file does (device, inode, size, mtime, ctime), and with them whether a file has no
+attributes, so that a file that is remembered is not opened nor asked for any.
 """
 
 import errno
 import os
+import stat
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -22,9 +24,10 @@ from lazybuild.snapshots.statnode import kind_of, node_of
 from lazybuild.snapshots.tree import ROOT, Node, not_a_file
 
 SETTLED_NS = 50_000_000  # a file that changed within this time may change again unseen
-
+PLAIN = " plain"  # stands behind the digest of a file that has no attributes
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_WITH_XATTRS = (Kind.REG, Kind.DIR)
 
 
 class FileKey(NamedTuple):
@@ -38,7 +41,10 @@ class FileKey(NamedTuple):
 
 
 class FileDigests(Protocol):
-    """A memory of file digests that outlives the build. Losing it costs time, nothing else."""
+    """A memory of file digests that outlives the build. Losing it costs time, nothing else.
+
+    It keeps `sha256:<hex>`, with PLAIN behind it where that is known.
+    """
 
     def load(self, keys: Sequence[FileKey]) -> Mapping[FileKey, str]: ...
 
@@ -86,13 +92,14 @@ class HostTree:
         ignore: Ignore | None = None,
         digests: FileDigests | None = None,
     ) -> None:
-        self._anchor = AnchoredDir(root)
+        self._anchor = AnchoredDir(root, hold=True)
         self._ignore = ignore or NoIgnore()
         self._plain = ignore is None
         self._memory = digests or NoDigests()
         self._nodes: dict[str, dict[str, Node]] = {}
         self._keys: dict[str, dict[str, FileKey]] = {}
-        self._known: dict[str, dict[FileKey, str]] = {}
+        self._known: dict[FileKey, str] = {}
+        self._seen: dict[str, int] = {}  # when a directory was read, in nanoseconds
         self._fresh: dict[FileKey, str] = {}
         self._lock = threading.RLock()
 
@@ -120,10 +127,10 @@ class HostTree:
         key = self._keys[directory].get(name)
         if key is None:
             raise not_a_file(path)
-        known = self._remembered(directory)
-        if key not in known:
-            known[key] = self._hash(path, key)
-        return known[key]
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._hash(path, key)
+        return known.removesuffix(PLAIN)
 
     def flush(self) -> None:
         """Hand new digests to the memory."""
@@ -136,17 +143,16 @@ class HostTree:
         with self._anchor.open(path) as stream:
             digest = sha256_of(stream)
             unchanged = _key(os.fstat(stream.fileno())) == key
-        if unchanged and time.time_ns() - max(key.mtime_ns, key.ctime_ns) > SETTLED_NS:
+        directory, _, name = path.rpartition("/")
+        if not self._nodes[directory][name].xattrs:
+            digest += PLAIN
+        if unchanged and self._settled(directory, key):
             with self._lock:
                 self._fresh[key] = digest
         return digest
 
-    def _remembered(self, directory: str) -> dict[FileKey, str]:
-        known = self._known.get(directory)
-        if known is None:
-            keys = list(self._keys[directory].values())
-            known = self._known.setdefault(directory, dict(self._memory.load(keys)))
-        return known
+    def _settled(self, directory: str, key: FileKey) -> bool:
+        return self._seen[directory] - max(key.mtime_ns, key.ctime_ns) > SETTLED_NS
 
     def _directory(self, path: str) -> dict[str, Node]:
         known = self._nodes.get(path)
@@ -174,29 +180,40 @@ class HostTree:
         return nodes
 
     def _listed(self, path: str) -> dict[str, Node]:
+        self._seen[path] = time.time_ns()
         nodes: dict[str, Node] = {}
         try:
             with self._anchor.listing(path) as fd, os.scandir(fd) as entries:
-                for entry in entries:
-                    node = self._entry(fd, path, entry)
+                found = dict(self._statuses(path, entries))
+                self._recall(path, found)
+                for name, status in found.items():
+                    node = self._node(fd, path, name, status)
                     if node is not None:
-                        nodes[entry.name] = node
+                        nodes[name] = node
         except OSError as error:
             if error.errno in _GONE:
                 return {}
             raise BuildError(f"{self.root / path}: {error.strerror}") from error
         return nodes
 
-    def _entry(self, fd: int, directory: str, entry: "os.DirEntry[str]") -> Node | None:
-        if not self._plain and self._left_out(paths.join(directory, entry.name), entry):
-            return None
-        try:
-            status = entry.stat(follow_symlinks=False)
-            return self._node(fd, directory, entry.name, status)
-        except OSError as error:
-            if error.errno in (*_GONE, errno.EINVAL):  # went away, or is something else by now
-                return None
-            raise
+    def _statuses(
+        self, directory: str, entries: "Iterable[os.DirEntry[str]]"
+    ) -> Iterator[tuple[str, os.stat_result]]:
+        for entry in entries:
+            if self._plain or not self._left_out(paths.join(directory, entry.name), entry):
+                try:
+                    yield entry.name, entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        raise
+
+    def _recall(self, directory: str, found: Mapping[str, os.stat_result]) -> None:
+        """Note the states of files, and what the memory has of them, all at once."""
+        keys = {
+            name: _key(status) for name, status in found.items() if stat.S_ISREG(status.st_mode)
+        }
+        self._keys[directory] = keys
+        self._known.update(self._memory.load(list(keys.values())))
 
     def _left_out(self, path: str, entry: "os.DirEntry[str]") -> bool:
         if not self._ignore.excludes(path):
@@ -207,12 +224,24 @@ class HostTree:
         kind = kind_of(status)
         if kind is None:
             return None
-        if kind is Kind.REG:
-            self._keys[directory][name] = _key(status)
-        link = os.readlink(name, dir_fd=fd) if kind is Kind.SYMLINK else ""
-        host = inside(fd, name)
-        found = xattrs.read(host) if kind in (Kind.REG, Kind.DIR) else NO_XATTRS
+        try:
+            link = os.readlink(name, dir_fd=fd) if kind is Kind.SYMLINK else ""
+            found = self._xattrs(fd, directory, name) if kind in _WITH_XATTRS else NO_XATTRS
+        except OSError as error:
+            if error.errno in (*_GONE, errno.EINVAL):  # went away, or is something else by now
+                return None
+            raise
         return node_of(status, kind, link=link, owner=(0, 0), xattrs=found)
+
+    def _xattrs(self, fd: int, directory: str, name: str) -> Mapping[str, bytes]:
+        key = self._keys[directory].get(name)
+        known = self._known.get(key, "") if key else ""
+        if known.endswith(PLAIN):
+            return NO_XATTRS
+        found = xattrs.read(inside(fd, name))
+        if key and known and not found and self._settled(directory, key):
+            self._known[key] = self._fresh[key] = known + PLAIN
+        return found
 
     def _drop_empty(self, directory: str, nodes: dict[str, Node]) -> None:
         """Take out excluded directories in which nothing was taken in again."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lazybuild.errors import BuildError
+from lazybuild.estargz.earlier import Earlier
 from lazybuild.estargz.entry import Item
 from lazybuild.estargz.reader import open_toc, read_chunk
 from lazybuild.estargz.toc import Chunk, Toc
@@ -22,6 +23,7 @@ from lazybuild.estargz.writer import (
     NotUtf8Error,
     WriterOptions,
     Written,
+    made_by,
     write_layer,
     write_plain,
 )
@@ -32,6 +34,7 @@ from lazybuild.oci.ranges import RangeReader
 from lazybuild.snapshots import steps
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
+from lazybuild.snapshots.filehash import sha256_of
 from lazybuild.snapshots.lowers import LowerSource
 from lazybuild.snapshots.merged import MergedTree
 from lazybuild.snapshots.recovery import recover
@@ -42,6 +45,7 @@ from lazybuild.store import Layer, Store
 
 PARALLEL = 4  # layers that are made ready at a time
 HOT = "hot"  # the memo of what a blob was written with
+EARLIER = "earlier"  # the memo of the last layer that a step made, and of what compressed it
 
 # Random access to a layer's blob, wherever it is.
 RangesOf = Callable[[Layer], RangeReader]
@@ -224,16 +228,35 @@ class Snapshots:
         items: Iterable[Item],
         hot: Sequence[str] = (),
         options: WriterOptions | None = None,
+        *,
+        lineage: str = "",
     ) -> str:
-        """A layer that is made as a blob only, straight into the store, `hot` names first."""
-        written, descriptor = self._write(list(items), hot, options or WriterOptions())
+        """A layer that is made as a blob only, straight into the store, `hot` names first.
+
+        What the last one of the same `lineage` has of it already is not made again.
+        """
+        chosen = options or WriterOptions()
+        earlier = self._earlier(lineage)
+        written, descriptor = self._write(list(items), hot, chosen, earlier)
         known = self._store.meta.layer_of(descriptor.digest, written.toc_digest or None)
-        if known is not None:
-            return known.id
-        layer_id = secrets.token_hex(16)
-        self._store.meta.put_layer(_with_blob(_layer(layer_id), written, descriptor))
-        self._remember(layer_id, hot)
+        layer_id = known.id if known else secrets.token_hex(16)
+        if known is None:
+            self._store.meta.put_layer(_with_blob(_layer(layer_id), written, descriptor))
+            self._remember(layer_id, hot)
+        if lineage:
+            self._store.meta.memo_put(EARLIER, lineage, f"{layer_id} {made_by(chosen)}")
         return layer_id
+
+    def _earlier(self, lineage: str) -> Earlier | None:
+        """The members of the last layer of a lineage, if its blob is still here and whole."""
+        layer_id, _, made = (self._store.meta.memo_get(EARLIER, lineage) or "").partition(" ")
+        layer = self._store.meta.layer(layer_id) if made else None
+        if layer is None or layer.descriptor is None or not self._is_near(layer):
+            return None
+        toc = self._toc(layer)
+        with self._store.blobs.open(layer.descriptor.digest) as stream:
+            whole = sha256_of(stream) == layer.descriptor.digest
+        return Earlier(self._ranges(layer), toc, made) if toc and whole else None
 
     def write_blob(
         self,
@@ -269,11 +292,17 @@ class Snapshots:
         return known != _fingerprint(hot)
 
     def _write(
-        self, items: Sequence[Item], hot: Sequence[str], options: WriterOptions
+        self,
+        items: Sequence[Item],
+        hot: Sequence[str],
+        options: WriterOptions,
+        earlier: Earlier | None = None,
     ) -> tuple[Written, Descriptor]:
         with self._store.blobs.ingest() as ingest:
             try:
-                written = write_layer(items, ingest.write, hot=hot, options=options)
+                written = write_layer(
+                    items, ingest.write, hot=hot, options=options, earlier=earlier
+                )
             except NotUtf8Error as error:
                 self._sink(
                     Warned(message=f"{error.message}; the layer is plain gzip and can't be lazy")

@@ -38,6 +38,9 @@ def ancestors(path: str) -> Iterator[str]:
         position = path.find("/", position + 1)
 
 
-def sort_key(path: str) -> list[bytes]:
-    """Order in which a directory stands directly before what it holds, bytewise inside."""
-    return path.encode("utf-8", "surrogateescape").split(b"/")
+def sort_key(path: str) -> bytes:
+    """Order in which a directory stands directly before what it holds, bytewise inside.
+
+    No name has a NUL, so with one for each separator the parts are compared one after another.
+    """
+    return path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")

@@ -6,7 +6,7 @@ one at a time, as they are asked for.
 
 import io
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import BinaryIO, cast
 
 from lazybuild.errors import IntegrityError
@@ -27,27 +27,35 @@ class TocTree:
     def __init__(self, toc: Toc, read: ReadChunk) -> None:
         self._toc = toc
         self._read = read
-        self._records: dict[str, TocEntry] = {}
         self._nodes: dict[str, Node] = {}
-        self._names: dict[str, set[str]] = {}
+        self._names: dict[str, set[str]] | None = None  # made when something is listed
         self._whiteouts: dict[str, set[str]] = {}
         self._opaque: set[str] = set()
-        self._linked: dict[str, str] = {}
-        for path, record in zip(toc.paths, toc.entries, strict=True):
-            self._add(path, record)
+        self._hidden = set(OWN_NAMES)
+        for path in toc.paths:
+            if WHITEOUT in path:
+                self._mark(path)
+        self._directories = _directories(self._paths())
+        self._linked = {
+            path: to_entry(record, path).link
+            for path, record in zip(toc.paths, toc.entries, strict=True)
+            if record.type == Kind.HARDLINK and path not in self._hidden
+        }
         self._targets = frozenset(self._target(path) for path in self._linked)
 
     def lookup(self, path: str) -> Node | None:
         node = self._nodes.get(path)
         if node is not None:
             return node
-        record = self._records.get(path)
+        record = self._record(path)
         if record is None:
-            return ROOT if path in self._names or not path else None
+            return ROOT if path in self._directories or not path else None
         node = self._nodes[path] = self._node(path, record)
         return node
 
     def children(self, path: str) -> Sequence[str]:
+        if self._names is None:
+            self._names = self._listing()
         return sorted(self._names.get(path, ()), key=paths.sort_key)
 
     def whiteouts(self, path: str) -> Collection[str]:
@@ -72,32 +80,30 @@ class TocTree:
         with self.open(path) as stream:
             return sha256_of(stream)
 
-    def _add(self, path: str, record: TocEntry) -> None:
+    def _mark(self, path: str) -> None:
+        """Note what a name with `.wh.` in it says, if it is one of the layer's own marks."""
         directory, name = paths.parent(path), paths.base(path)
-        if path in OWN_NAMES or f"/{WHITEOUT}" in f"/{directory}":
-            return
-        if name == OPAQUE:
-            self._opaque.add(directory)
+        if f"/{WHITEOUT}" in f"/{directory}":
+            self._hidden.add(path)
         elif name.startswith(WHITEOUT):
-            self._whiteouts.setdefault(directory, set()).add(name[len(WHITEOUT) :])
-        else:
-            self._records[path] = record
-            if record.type == Kind.HARDLINK:
-                self._linked[path] = to_entry(record, path).link
-            elif record.type == Kind.DIR:
-                self._names.setdefault(path, set())
-            if path:
-                self._name(path)
+            self._hidden.add(path)
+            if name == OPAQUE:
+                self._opaque.add(directory)
+            else:
+                self._whiteouts.setdefault(directory, set()).add(name[len(WHITEOUT) :])
 
-    def _name(self, path: str) -> None:
-        """List `path` and the directories that only it implies."""
-        while path:
-            directory = paths.parent(path)
-            names = self._names.setdefault(directory, set())
-            if paths.base(path) in names:
-                return
-            names.add(paths.base(path))
-            path = directory
+    def _record(self, path: str) -> TocEntry | None:
+        return None if path in self._hidden else self._toc.lookup(path)
+
+    def _paths(self) -> list[str]:
+        return [path for path in self._toc.paths if path not in self._hidden]
+
+    def _listing(self) -> dict[str, set[str]]:
+        names: dict[str, set[str]] = {}
+        for path in {*self._paths(), *self._directories} - {""}:
+            directory, _, name = path.rpartition("/")
+            names.setdefault(directory, set()).add(name)
+        return names
 
     def _target(self, path: str) -> str:
         for _ in range(len(self._linked) + 1):
@@ -109,17 +115,28 @@ class TocTree:
     def _node(self, path: str, record: TocEntry) -> Node:
         linked = record.type == Kind.HARDLINK or path in self._targets
         target = self._target(path)
-        found = self._records.get(target)
+        found = self._record(target)
         if found is None:
             raise IntegrityError(f"hard link to nothing: {path!r}")
         entry = to_entry(found, target)
         return _node_of(entry, identity=(id(self), target) if linked else None)
 
     def _file(self, path: str) -> TocEntry:
-        record = self._records.get(self._target(path))
+        record = self._record(self._target(path))
         if record is None or record.type != Kind.REG:
             raise not_a_file(path)
         return record
+
+
+def _directories(names: Iterable[str]) -> set[str]:
+    """The directories that hold these names, whether or not they are entries themselves."""
+    found = {name.rpartition("/")[0] for name in names}
+    for directory in list(found):
+        above = directory.rpartition("/")[0]
+        while above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 def _node_of(entry: Entry, *, identity: Hashable) -> Node:

@@ -10,6 +10,7 @@ from lazybuild.snapshots import fileop
 from lazybuild.snapshots.closure import closure
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot
+from lazybuild.worker import keys
 from lazybuild.worker.services import Result, Services
 
 
@@ -25,7 +26,8 @@ def run(services: Services, vertex: Vertex, op: FileOp, inputs: Sequence[Result]
     if isinstance(base, HostTree):
         raise BuildError(f"{vertex.name}: a directory of the client can't be changed")
     hot = () if base.layers else started(services, output)
-    layer = services.snapshots.add_layer(output.items(), hot, services.options)
+    lineage = keys.plan(vertex).digest
+    layer = services.snapshots.add_layer(output.items(), hot, services.options, lineage=lineage)
     return base.over(layer)
 
 

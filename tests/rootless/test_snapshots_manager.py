@@ -5,6 +5,7 @@ import io
 import os
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -274,3 +275,48 @@ def removed(root: Path) -> None:
     room.snapshots.remove(layer)
     assert os.listdir(root / "snapshots") == []
     assert room.store.meta.layer(layer) is None
+
+
+def test_a_layer_takes_over_what_the_last_of_its_lineage_has(root):
+    inside(lineage, root)
+
+
+def lineage(root: Path) -> None:
+    """No file that is unchanged is read, damage on disk is seen, and the bytes are always those
+    that a store without a past writes.
+    """
+    room, fresh = Room(root), Room(root.with_name("fresh"))
+    data = {f"f{n}": b"%d" % n * 300 for n in range(40)}
+    first = room.snapshots.add_layer(with_digests(data), lineage="copy")
+    read: list[str] = []
+    changed = {**data, "f7": b"other"}
+    second = room.snapshots.add_layer(with_digests(changed, read.append), lineage="copy")
+    assert read == ["f7"]
+    wanted = fresh.snapshots.layer(fresh.snapshots.add_layer(with_digests(changed)))
+    assert room.snapshots.layer(second).descriptor == wanted.descriptor
+    assert second != first
+    blob = room.store.blobs.path(wanted.descriptor.digest)
+    blob.chmod(0o600)
+    with blob.open("r+b") as stream:
+        stream.seek(9)  # of the first member's head: nothing that inflating would miss
+        stream.write(b"\0")
+    again = {**data, "f8": b"other"}
+    third = room.snapshots.add_layer(with_digests(again, read.append), lineage="copy")
+    assert len(read) == 41
+    wanted = fresh.snapshots.layer(fresh.snapshots.add_layer(with_digests(again)))
+    assert room.snapshots.layer(third).descriptor == wanted.descriptor
+
+
+def with_digests(data, note=str):
+    def opened(name):
+        note(name)
+        return io.BytesIO(data[name])
+
+    return [
+        Item(
+            Entry(name=name, kind=Kind.REG, size=len(data[name])),
+            partial(opened, name),
+            partial(of, data[name]),
+        )
+        for name in sorted(data)
+    ]

@@ -188,3 +188,73 @@ def test_hard_links_are_one_file(tmp_path):
     tree = HostTree(tmp_path)
     assert tree.lookup("a").identity == tree.lookup("b").identity is not None
     assert tree.lookup("c").identity is None
+
+
+def remembered(tmp_path):
+    """A memory that has the file `f` of a directory."""
+    (tmp_path / "f").write_text("one")
+    time.sleep(0.06)
+    memory = Memory()
+    tree = HostTree(tmp_path, digests=memory)
+    tree.digest("f")
+    tree.flush()
+    assert len(memory.digests) == 1
+    return memory
+
+
+def asked(monkeypatch):
+    names, listxattr = [], os.listxattr
+    monkeypatch.setattr(
+        os, "listxattr", lambda path, **how: names.append(path[-1]) or listxattr(path, **how)
+    )
+    return names
+
+
+def test_a_remembered_file_is_not_asked_for_attributes_until_it_may_have_some(
+    tmp_path, monkeypatch
+):
+    memory, names = remembered(tmp_path), asked(monkeypatch)
+    assert HostTree(tmp_path, digests=memory).lookup("f").xattrs == {}
+    assert names == []
+    os.setxattr(tmp_path / "f", "user.note", b"1")
+    assert dict(HostTree(tmp_path, digests=memory).lookup("f").xattrs) == {"user.note": b"1"}
+    assert names == ["f"]
+
+
+def test_a_file_with_attributes_is_remembered_with_them_unsaid(tmp_path):
+    (tmp_path / "f").write_text("one")
+    os.setxattr(tmp_path / "f", "user.note", b"1")
+    time.sleep(0.06)
+    memory = Memory()
+    for _ in range(2):
+        tree = HostTree(tmp_path, digests=memory)
+        assert dict(tree.lookup("f").xattrs) == {"user.note": b"1"}
+        assert tree.digest("f").startswith("sha256:")
+        assert "plain" not in tree.digest("f")
+        tree.flush()
+    assert [text.endswith("plain") for text in memory.digests.values()] == [False]
+
+
+def test_a_digest_of_old_learns_that_the_file_is_plain(tmp_path, monkeypatch):
+    memory = remembered(tmp_path)
+    old = {key: text.removesuffix(" plain") for key, text in memory.digests.items()}
+    memory.digests = dict(old)
+    tree = HostTree(tmp_path, digests=memory)
+    assert tree.digest("f") == next(iter(old.values()))
+    tree.flush()
+    names = asked(monkeypatch)
+    assert HostTree(tmp_path, digests=memory).digest("f") == next(iter(old.values()))
+    assert names == []
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    for name in ("a/f", "b/f"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    before = os.listdir("/proc/self/fd")
+    tree = HostTree(tmp_path)
+    for name in ("a/f", "b/f", "a/f"):
+        with tree.open(name) as stream:
+            assert stream.read() == name.encode()
+    del tree
+    assert os.listdir("/proc/self/fd") == before
