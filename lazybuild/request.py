@@ -118,6 +118,7 @@ class BuildRequest:
     prefetch: bool = True
     require_lazy: bool = False
     allow_unverified: bool = False
+    convert_base: bool = False
     background_fetch: bool = False
     profile_from: str = ""
     profile_to: str = ""

@@ -5,9 +5,10 @@ Everything else of the image stays: history, container config, platform. The res
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 from lazybuild.build.library import Found, Library
@@ -69,12 +70,10 @@ def convert(
             made.append((descriptor, image.config.diff_ids[number]))
             kept += 1
             continue
-        with _spooled(space, layer, image.config.diff_ids[number]) as plain:
-            items = [item for item in tar.index(plain) if item.entry.name not in OWN_NAMES]
-            hot = wanted.of(number, [item.entry.name for item in items])
-            written = _write(space, items, hot, options)
-        made.append((_remember(space, written), written.diff_id))
-        space.sink(Noted(message=_told(number, layer.descriptor, written)))
+        hot = partial(wanted.of, number)
+        new = rewritten(space, layer, image.config.diff_ids[number], hot, options)
+        made.append((new.descriptor, new.diff_id))
+        space.sink(Noted(message=_told(number, layer.descriptor, new.descriptor)))
     return Converted(
         descriptor=_image(space, image, made),
         before=sum(item.size for item in image.manifest.layers),
@@ -97,6 +96,31 @@ def _is_image(descriptor: Descriptor) -> bool:
 
 
 # --- one layer -----------------------------------------------------------------------------------
+
+# Of the names of a layer those that come first.
+Hot = Callable[[Sequence[str]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """A layer in another format; `id` is that of its row in the store."""
+
+    id: str
+    descriptor: Descriptor
+    diff_id: DiffID
+    hot: Sequence[str]
+
+
+def rewritten(
+    space: Space, layer: Layer, diff_id: DiffID, hot: Hot, options: WriterOptions
+) -> Rewritten:
+    """Write a layer anew, its wanted files first. `diff_id` is what it must unfold to."""
+    with _spooled(space, layer, diff_id) as plain:
+        items = [item for item in tar.index(plain) if item.entry.name not in OWN_NAMES]
+        first = hot([item.entry.name for item in items])
+        written = _write(space, items, first, options)
+    descriptor, known = _remember(space, written)
+    return Rewritten(id=known, descriptor=descriptor, diff_id=written.diff_id, hot=first)
 
 
 @contextmanager
@@ -133,7 +157,7 @@ def _write(
     return written
 
 
-def _remember(space: Space, written: Written) -> Descriptor:
+def _remember(space: Space, written: Written) -> tuple[Descriptor, str]:
     """The new blob as a layer of the store, so that images of it can be mounted."""
     descriptor = Descriptor(
         media_type=written.media_type,
@@ -142,18 +166,18 @@ def _remember(space: Space, written: Written) -> Descriptor:
         annotations=written.annotations,
     )
     meta = space.store.meta
-    if meta.layer_of(descriptor.digest, written.toc_digest or None) is None:
-        meta.put_layer(
-            Layer(
-                id=new_id(space.store, descriptor.digest, written.toc_digest),
-                descriptor=descriptor,
-                diff_id=written.diff_id,
-                toc_digest=written.toc_digest or None,
-                uncompressed_size=written.uncompressed_size,
-                ordered=True,
-            )
+    known = meta.layer_of(descriptor.digest, written.toc_digest or None)
+    if known is None:
+        known = Layer(
+            id=new_id(space.store, descriptor.digest, written.toc_digest),
+            descriptor=descriptor,
+            diff_id=written.diff_id,
+            toc_digest=written.toc_digest or None,
+            uncompressed_size=written.uncompressed_size,
+            ordered=True,
         )
-    return descriptor
+        meta.put_layer(known)
+    return descriptor, known.id
 
 
 def _image(space: Space, image: Image, made: list[tuple[Descriptor, DiffID]]) -> Descriptor:
@@ -170,5 +194,5 @@ def _put(space: Space, media_type: str, data: bytes) -> Descriptor:
     return Descriptor(media_type=media_type, digest=space.store.blobs.put(data), size=len(data))
 
 
-def _told(number: int, old: Descriptor, new: Written) -> str:
+def _told(number: int, old: Descriptor, new: Descriptor) -> str:
     return f"layer {number + 1}: {old.size / 1e6:.1f} MB -> {new.size / 1e6:.1f} MB {new.digest}"

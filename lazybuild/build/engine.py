@@ -53,11 +53,13 @@ class Engine:
         self._space = space
         self._request = request
         self.options = options
+        self.converts_base = request.convert_base
         self.images = Images(space.store, space.registry, pull=request.pull)
         self.lowers = Lowers(
             space,
             require_lazy=request.require_lazy,
             allow_unverified=request.allow_unverified,
+            keep_blobs=request.convert_base,
         )
         self.snapshots = Snapshots(
             space.store,
@@ -80,6 +82,7 @@ class Engine:
             self.accesses,
             self.ahead,
             ordered=request.epoch is not None,
+            bases=request.convert_base,
         )
         self.caches = Caches(space, request, self.images)
         self.cache_mounts = CacheMounts(space, request)

@@ -7,6 +7,7 @@ from functools import partial
 from lazybuild.build.dated import dated
 from lazybuild.build.engine import Engine
 from lazybuild.build.order import Order
+from lazybuild.build.rebased import rebased
 from lazybuild.build.space import Space
 from lazybuild.build.translate import start_of
 from lazybuild.dockerfile.options import Compiled
@@ -48,15 +49,19 @@ def finish(
 ) -> Built:
     """Write what is not written yet; the image is in the store when this returns."""
     start = start_of(compiled.config.config)
-    order = Order(engine.trace.uses, engine.snapshots, snapshot, start)
+    converting = engine.converts_base
+    order = Order(engine.trace.uses, engine.snapshots, snapshot, start, bases=converting)
     _need_blobs(space, engine, snapshot)
     prefetch = [_write(engine, order, layer_id) for layer_id in snapshot.layers]
     below = len(compiled.base.config.diff_ids) if compiled.base else 0
-    layers = tuple(
-        dated(space, engine, layer_id, partial(_hot, engine, order, layer_id))
-        if number >= below
-        else engine.snapshots.layer(layer_id)
-        for number, layer_id in enumerate(snapshot.layers)
+    base = [_base(space, engine, order, layer_id) for layer_id in snapshot.layers[:below]]
+    prefetch += [stats for _, stats in base]
+    layers = (
+        *(layer for layer, _ in base),
+        *(
+            dated(space, engine, layer_id, partial(_hot, engine, order, layer_id))
+            for layer_id in snapshot.layers[below:]
+        ),
     )
     config = mutate.finish(
         compiled.config,
@@ -77,6 +82,24 @@ def finish(
         layers=layers,
         snapshot=snapshot,
         prefetch=tuple(item for item in prefetch if item is not None),
+    )
+
+
+def _base(
+    space: Space, engine: Engine, order: Order, layer_id: str
+) -> tuple[Layer, PrefetchStats | None]:
+    """A layer of the base as the image has it: as it is, unless it is to be converted."""
+    if not engine.converts_base:
+        return engine.snapshots.layer(layer_id), None
+    found = rebased(space, engine, layer_id, partial(_hot, engine, order, layer_id))
+    if not found.names or found.layer.descriptor is None:
+        return found.layer, None
+    sizes = _sizes(engine, layer_id, found.names)
+    return found.layer, PrefetchStats(
+        digest=found.layer.descriptor.digest,
+        files=len(found.names),
+        bytes=sum(sizes),
+        sources=tuple(found.sources),
     )
 
 
@@ -108,11 +131,15 @@ def _write(engine: Engine, order: Order, layer_id: str) -> PrefetchStats | None:
         return None
     names, sources = _hot(engine, order, layer_id)
     descriptor = engine.snapshots.write_blob(layer_id, names, engine.options)
-    tree = engine.snapshots.layer_tree(layer_id)
-    sizes = [node.size for name in names if (node := tree.lookup(name))]
+    sizes = _sizes(engine, layer_id, names)
     return PrefetchStats(
         digest=descriptor.digest, files=len(names), bytes=sum(sizes), sources=sources
     )
+
+
+def _sizes(engine: Engine, layer_id: str, names: Sequence[str]) -> list[int]:
+    tree = engine.snapshots.layer_tree(layer_id)
+    return [node.size for name in names if (node := tree.lookup(name))]
 
 
 def _hot(engine: Engine, order: Order, layer_id: str) -> tuple[Sequence[str], tuple[str, ...]]:

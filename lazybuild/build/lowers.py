@@ -26,14 +26,21 @@ class Mode:
 
 class Lowers:
     """A `LowerSource` that keeps account. `require_lazy` makes eager an error; `allow_unverified`
-    reads layers lazily whose table of contents no manifest vouches for.
+    reads layers lazily whose table of contents no manifest vouches for; `keep_blobs` keeps the
+    blobs of those that are unpacked.
     """
 
     def __init__(
-        self, space: Space, *, require_lazy: bool = False, allow_unverified: bool = False
+        self,
+        space: Space,
+        *,
+        require_lazy: bool = False,
+        allow_unverified: bool = False,
+        keep_blobs: bool = False,
     ) -> None:
         self._space = space
-        self._eager = EagerLower(space.store, space.blob_stream, self._ended)
+        fetch = space.kept_stream if keep_blobs else space.blob_stream
+        self._eager = EagerLower(space.store, fetch, self._ended)
         self._require_lazy = require_lazy
         self._unverified = allow_unverified
         self._lock = threading.Lock()

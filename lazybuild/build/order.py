@@ -10,11 +10,20 @@ from lazybuild.snapshots.manager import Snapshot, Snapshots
 class Order:
     """The prioritised names of the layers of one snapshot."""
 
-    def __init__(self, uses: Uses, snapshots: Snapshots, snapshot: Snapshot, start: Start) -> None:
+    def __init__(
+        self,
+        uses: Uses,
+        snapshots: Snapshots,
+        snapshot: Snapshot,
+        start: Start,
+        *,
+        bases: bool = False,
+    ) -> None:
         self._uses = uses
         self._snapshots = snapshots
         self._snapshot = snapshot
         self._how = start
+        self._bases = bases
         self._started: dict[str, list[str]] | None = None
 
     def of(self, layer_id: str) -> tuple[list[str], tuple[str, ...]]:
@@ -52,4 +61,4 @@ class Order:
         that is written here.
         """
         owner = self._owner(name)
-        return bool(owner) and not self._snapshots.layer(owner).origins
+        return bool(owner) and (self._bases or not self._snapshots.layer(owner).origins)

@@ -1,8 +1,11 @@
-"""An iterator of byte strings as a file to read from, so that a download can be unpacked."""
+"""A download as a file to read from, so that it can be unpacked, and kept on the way."""
 
 import io
 from collections.abc import Iterator
 from typing import BinaryIO
+
+from lazybuild.oci.digest import Digest
+from lazybuild.store.blobs import Ingest
 
 
 class Pieces(io.BufferedIOBase, BinaryIO):
@@ -39,3 +42,36 @@ class Pieces(io.BufferedIOBase, BinaryIO):
         if close is not None:
             close()
         super().close()
+
+
+class Kept(io.BufferedIOBase, BinaryIO):
+    """A blob that is put into the store while it is read; one not read to its end is dropped."""
+
+    def __init__(self, stream: BinaryIO, ingest: Ingest, digest: Digest) -> None:
+        self._stream = stream
+        self._ingest: Ingest | None = ingest
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._stream.read(-1 if size is None else size)
+        if self._ingest is not None and (data or size):
+            self._keep(self._ingest, data, end=not data or size is None or size < 0)
+        return data
+
+    read1 = read
+
+    def close(self) -> None:
+        if self._ingest is not None:
+            self._ingest.__exit__()
+        self._stream.close()
+        super().close()
+
+    def _keep(self, ingest: Ingest, data: bytes, *, end: bool) -> None:
+        ingest.write(data)
+        if end:
+            ingest.commit(self._digest)
+            ingest.__exit__()
+            self._ingest = None

@@ -74,6 +74,7 @@ def _refuse(request: BuildRequest) -> None:
     given = {
         "--require-lazy": request.require_lazy,
         "--allow-unverified": request.allow_unverified,
+        "--convert-base": request.convert_base,
         "--sbom": request.sbom,
         "--provenance": bool(request.provenance),
         "--cache-mounts-from": bool(request.cache_mounts_from),

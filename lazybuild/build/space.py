@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from lazybuild.build import owners
-from lazybuild.build.pieces import Pieces
+from lazybuild.build.pieces import Kept, Pieces
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.events import Noted, Ready, Sink
 from lazybuild.executor import ladder
@@ -133,6 +133,13 @@ class Space:
         if not layer.origins:
             raise self.store.blobs.lost(layer.descriptor.digest)
         return Pieces(self.registry().blob(layer.origins, layer.descriptor))
+
+    def kept_stream(self, layer: Layer) -> BinaryIO:
+        """As `blob_stream`; what was read to its end is in the store from then on."""
+        stream = self.blob_stream(layer)
+        if layer.descriptor is None or self.store.blobs.has(layer.descriptor.digest):
+            return stream
+        return Kept(stream, self.store.blobs.ingest(), layer.descriptor.digest)
 
     def check(self) -> None:
         """Raise what went wrong when a lazy layer was read, if anything did."""

@@ -56,12 +56,14 @@ class Trace:
         ahead: Ahead,
         *,
         ordered: bool,
+        bases: bool = False,
     ) -> None:
         self._space = space
         self._snapshots = snapshots
         self._accesses = accesses
         self._ahead = ahead
         self.ordered = ordered
+        self._bases = bases
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
         self._mounted: defaultdict[Digest, set[str]] = defaultdict(set)  # layer ids by their blobs
@@ -85,12 +87,14 @@ class Trace:
             self.uses.add(layer_id, sorted(names) if self.ordered else names)
 
     def _made_here(self, snapshot: Snapshot) -> list[DirectoryLayer]:
-        """Directories of steps; an unpacked base keeps the order of its blob anyway."""
+        """Directories of steps; an unpacked base keeps the order of its blob, unless it is to be
+        converted.
+        """
         layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
         return [
             DirectoryLayer(layer.id, self._space.store.snapshot_dir(layer.id))
             for layer in layers
-            if layer.directory and not layer.origins
+            if layer.directory and (self._bases or not layer.origins)
         ]
 
     def _note(self, snapshot: Snapshot) -> None:

@@ -103,6 +103,8 @@ def writer_options(request: BuildRequest) -> WriterOptions:
     """With an epoch the times of files are clamped too, unless that is switched off."""
     clamped = request.rewrite_timestamp is not False
     kind, level = compression(request.compression)
+    if request.convert_base and not kind.lazy:
+        raise UsageError(f"--convert-base makes layers lazy, and {kind} ones can't be")
     return WriterOptions(
         compression=kind,
         level=level,

@@ -141,6 +141,7 @@ OPTIONS: list[config.Decorator] = [
     _many("--attest", metavar="type=sbom|provenance", text="The same, as buildx has it."),
     _flag("--require-lazy", text="Fail when a base layer can't be read lazily."),
     _flag("--allow-unverified", text="Read layers lazily whose content nobody vouches for."),
+    _flag("--convert-base", text="Make layers of the base that can't be lazy ones that can."),
     _flag("--background-fetch", text="Fetch the rest of lazy base layers while steps run."),
     _one(
         "--profile-from",
@@ -292,6 +293,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         prefetch=given["prefetch"],
         require_lazy=given["require_lazy"],
         allow_unverified=given["allow_unverified"],
+        convert_base=given["convert_base"],
         background_fetch=given["background_fetch"],
         profile_from=given["profile_from"],
         profile_to=given["profile_to"],
