@@ -138,6 +138,16 @@ class Ahead:
                 self._started.add(digest)
             if new and digest not in known:
                 lazy.prefetch(digest, landmark=True)
+                self._say_what_is_cut(lazy, digest)
+
+    def _say_what_is_cut(self, lazy: LazyFs, digest: Digest) -> None:
+        layer = lazy.stats()[digest]
+        if layer.prefetch_end < layer.landmark:
+            wanted, done = layer.landmark / 1e6, layer.prefetch_end / 1e6
+            text = (
+                f"the {wanted:.0f} MB before its landmark are too many, {done:.0f} MB are fetched"
+            )
+            self._tell(f"layer {digest[:19]}: {text}")
 
     def _not_yet_queued(self, vertex: Vertex, mounted: Sequence[Digest]) -> list[Vertex]:
         """The steps after this one, each once for the same layers: asking is not free."""

@@ -16,6 +16,7 @@ from lazybuild.cli.progress.escape import plain_text
 from lazybuild.cli.summary import megabytes
 from lazybuild.oci import codec, platform
 from lazybuild.oci.image import Index
+from lazybuild.snapshots.lazyfs.plan import prefetch_end
 from lazybuild.sources.images import Image
 
 SHOWN_FILES = 10
@@ -88,7 +89,11 @@ def layer_document(layer: LayerView) -> dict[str, object]:
         "origins": list(layer.origins),
         "tocDigest": layer.toc_digest,
         "files": layer.files,
-        "prefetch": {"landmark": layer.landmark, "files": list(layer.prefetch)},
+        "prefetch": {
+            "landmark": layer.landmark,
+            "end": prefetch_end(layer.landmark, layer.descriptor.size),
+            "files": list(layer.prefetch),
+        },
     }
 
 
@@ -139,7 +144,10 @@ def layer_text(number: int, layer: LayerView) -> Iterator[str]:
     if layer.toc_digest:
         yield f"  TOC        {plain_text(layer.toc_digest)}  {layer.files} entries"
     if layer.prefetch:
-        yield f"  prefetch   {len(layer.prefetch)} files in the first {megabytes(layer.landmark)}"
+        end = prefetch_end(layer.landmark, layer.descriptor.size)
+        cut = f", cut to {megabytes(end)}" if end < layer.landmark else ""
+        first = megabytes(layer.landmark)
+        yield f"  prefetch   {len(layer.prefetch)} files in the first {first}{cut}"
         for path in layer.prefetch[:SHOWN_FILES]:
             yield f"    {plain_text(path)}"
         more = len(layer.prefetch) - SHOWN_FILES

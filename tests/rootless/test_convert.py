@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from support.building import Builder, registry_with_base, settled
+from support.tiny_image import noise
 
 from lazybuild.oci import codec
 
@@ -106,3 +107,21 @@ def test_a_record_that_is_none_is_refused(builder, plain):
     record = builder.folder / "record"
     record.write_text('{"path": 1}\n')
     assert "not a record" in builder.run("convert", plain, "x", "--record-in", record, expect=2).err
+
+
+def test_a_landmark_behind_everything_makes_no_layer_eager(builder, registry):
+    """What the writer wants fetched first is bounded, and the build says so."""
+    listed = builder.folder / "list"
+    listed.write_text("**\n")
+    files = {f"f{number}": noise(1 << 20, number) for number in range(9)}
+    text = f"FROM {registry.host}/base:1\nCOPY f* /large/\n"
+    builder.build({"Dockerfile": text, **files}, "-t", "large")
+    name = f"{registry.host}/silly:1"
+    builder.run("convert", "large", name, "--prefetch-list", listed, "--push")
+    other = Builder(builder.folder / "other")
+    run = other.build({"Dockerfile": f"FROM {name}\nRUN sleep 1\n"})
+    assert "MB before its landmark are too many, 5 MB are fetched" in run.err
+    layer = next(layer for layer in run.stats["layers"] if layer["size"] > 8 << 20)
+    assert layer["mode"] == "lazy"
+    assert layer["bytes_fetched"] < 6 << 20
+    assert ", cut to 4.7 MB" in other.run("inspect", name).out

@@ -128,7 +128,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class LayerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a layer, bytes as they are in the blob; `ahead` and so on by `reader.Why`."""
+    """Figures of a layer, bytes as they are in the blob; `ahead` and so on by `reader.Why`.
+
+    `landmark` is up to where its writer wants a prefetch, `prefetch_end` up to where it is done.
+    """
 
     digest: str
     requests: int
@@ -140,6 +143,8 @@ class LayerStats(msgspec.Struct, frozen=True, kw_only=True):
     refetched: int
     fetched_for: dict[str, int]
     used_of: dict[str, int]
+    landmark: int = 0
+    prefetch_end: int = 0
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

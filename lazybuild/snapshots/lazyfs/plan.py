@@ -14,6 +14,7 @@ from lazybuild.snapshots.lazyfs.tree import Chunks
 GAP_MAX = 256 << 10
 GAP_SHARE = 0.08
 SPAN_MAX = 1 << 20
+LANDMARK_FREE, LANDMARK_SHARE, LANDMARK_MAX = 4 << 20, 2, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,13 @@ class BlobOrder:
 
     def sort(self, chunks: Iterable[int]) -> list[int]:
         return sorted(set(chunks), key=self._rank.__getitem__)
+
+
+def prefetch_end(landmark: int, size: int) -> int:
+    """Up to where a blob of `size` bytes is fetched because its writer wants it: the landmark, but
+    not much more than an honest writer's, so that no landmark makes a lazy layer an eager one.
+    """
+    return min(landmark, LANDMARK_MAX, max(LANDMARK_FREE, size // LANDMARK_SHARE))
 
 
 def readahead(

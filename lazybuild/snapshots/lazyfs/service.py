@@ -22,6 +22,7 @@ from lazybuild.snapshots.lazyfs.flight import BlobLocks
 from lazybuild.snapshots.lazyfs.fuse import Hooks, OnFailure, Server, open_and_mount
 from lazybuild.snapshots.lazyfs.layer import LazyLayer, Source, Why
 from lazybuild.snapshots.lazyfs.opening import open_tree
+from lazybuild.snapshots.lazyfs.plan import prefetch_end
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
 from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.source import FileSource
@@ -244,7 +245,7 @@ def _wanted(layer: LazyLayer, ask: messages.Prefetch) -> Iterator[int]:
     if ask.everything:
         yield from range(len(tree.chunks))
     if ask.landmark:
-        yield from layer.order.before(tree.landmark)
+        yield from layer.order.before(prefetch_end(tree.landmark, layer.source.size))
     for name in ask.names:
         ino = tree.find(name.encode("utf-8", "surrogateescape"))
         if ino:
@@ -266,5 +267,7 @@ def _stats(layer: LazyLayer) -> messages.LayerStats:
         bytes_read=f.bytes_read,
         refetched=f.refetched,
         fetched_for={why.name.lower(): size for why, size in f.fetched_for.items() if why},
+        landmark=layer.tree.landmark,
+        prefetch_end=prefetch_end(layer.tree.landmark, layer.source.size),
         used_of={why.name.lower(): size for why, size in f.used_of.items() if why},
     )

@@ -8,7 +8,7 @@ from array import array
 import pytest
 
 from lazybuild.snapshots.lazyfs.flight import BlobLocks, Gate
-from lazybuild.snapshots.lazyfs.plan import GAP_MAX, BlobOrder, coalesce, readahead
+from lazybuild.snapshots.lazyfs.plan import GAP_MAX, BlobOrder, coalesce, prefetch_end, readahead
 from lazybuild.snapshots.lazyfs.tree import Chunks
 
 KB = 1024
@@ -147,3 +147,21 @@ def test_the_lock_of_a_dead_process_is_free(tmp_path):
     os.waitpid(child, 0)
     with BlobLocks(tmp_path / "lock").held(0, 100) as waited:
         assert not waited
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("landmark", "size", "end"),
+    [
+        (0, 500 * MIB, 0),
+        (30 * MIB, 500 * MIB, 30 * MIB),
+        (3 * MIB, 3 * MIB, 3 * MIB),  # a small layer may be fetched whole
+        (30 * MIB, 30 * MIB, 15 * MIB),
+        (499 * MIB, 500 * MIB, 64 * MIB),
+        (1 << 62, 500 * MIB, 64 * MIB),
+    ],
+)
+def test_a_landmark_is_followed_within_reason(landmark, size, end):
+    assert prefetch_end(landmark, size) == end
