@@ -67,6 +67,7 @@ class Engine:
             space.ranges,
             folder=self.lowers.folder,
             look=self.lowers.need_inside,
+            copies=space.copies,
             sink=space.sink,
         )
         self.accesses = Accesses(space)

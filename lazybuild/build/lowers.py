@@ -1,12 +1,14 @@
 """Layer by layer, how a lower directory is had: lazily when it can be, else eagerly and why."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError
 from lazybuild.estargz import footer
+from lazybuild.estargz.entry import Item
 from lazybuild.estargz.footer import Layout
 from lazybuild.events import Noted, Warned
 from lazybuild.snapshots.lowers import EagerLower
@@ -99,14 +101,21 @@ class Lowers:
             self._shown[lazy.pid, digest] = layer.toc_digest, known
         return known
 
+    def entries(self, layer: Layer) -> Iterator[Item]:
+        self._demand(layer, "layers can't be mounted here")
+        return self._eager.entries(layer)
+
     def _eagerly(self, layer: Layer, reason: str) -> Path:
+        self._demand(layer, reason)
+        return self._eager.path(layer)
+
+    def _demand(self, layer: Layer, reason: str) -> None:
         self._note(layer, "eager", reason)
         if self._require_lazy and self._is_from_outside(layer):
             raise HostError(
                 f"layer {digest_of(layer)} can't be read lazily: {reason}",
                 hint="leave --require-lazy out, or convert the base with lazybuild convert",
             )
-        return self._eager.path(layer)
 
     def _note_lazy(self, layer: Layer) -> None:
         new = self._note(layer, "lazy", "" if layer.toc_digest else "unverified")

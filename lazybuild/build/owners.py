@@ -1,25 +1,36 @@
-"""How the layers' directories of a store say who owns their files, one way for a whole store.
+"""How the layers' directories of a store are written, one way for a whole store.
 
-Where there is a range of ids the kernel says it; where there is one id it is noted in attributes
-(`snapshots.recorded`). Directories of one kind are wrong to those who look for the other.
+Where there is a range of ids the kernel says whose a file is; where there is one id it is noted
+in attributes (`snapshots.recorded`). Directories of one kind are wrong to those who look for the
+other. Where there is no overlay, a removed name may be marked in a way that overlay does not know.
 """
 
 from lazybuild.errors import HostError
+from lazybuild.executor.host import Host
 from lazybuild.store import Store
 
 MEMO = ("store", "owners")
 KERNEL, NOTED = "kernel", "noted"
+MARKS = ("store", "marks")
+OVERLAY, OWN = "overlay", "own"
+ANOTHER = "choose another with --root"
 
 
-def claim(store: Store, *, one_id: bool) -> None:
-    """Raise unless the store's directories, if any, are of the kind that this host makes."""
-    wanted = NOTED if one_id else KERNEL
+def claim(store: Store, host: Host) -> None:
+    """Raise unless the store's directories, if any, are of a kind that this host can use."""
+    wanted = NOTED if host.one_id else KERNEL
     known = store.meta.memo_get(*MEMO) or KERNEL
-    if known == wanted:
-        return
+    marks = store.meta.memo_get(*MARKS) or OVERLAY
     if any(use.layer.directory for use in store.meta.layers()):
-        raise HostError(_conflict(store, noted=known == NOTED), hint="choose another with --root")
+        if known != wanted:
+            raise HostError(_conflict(store, noted=known == NOTED), hint=ANOTHER)
+        if host.overlay and marks == OWN:
+            raise HostError(
+                f"the layers of the store {store.root} were made where overlay did not work",
+                hint=ANOTHER,
+            )
     store.meta.memo_put(*MEMO, wanted)
+    store.meta.memo_put(*MARKS, OVERLAY if host.overlay else OWN)
 
 
 def _conflict(store: Store, *, noted: bool) -> str:

@@ -33,7 +33,12 @@ def take(
         taken=image,
         snapshot=Library(space).snapshot(image),
         snapshots=Snapshots(
-            space.store, lowers, space.ranges, look=lowers.need_inside, sink=space.sink
+            space.store,
+            lowers,
+            space.ranges,
+            look=lowers.need_inside,
+            copies=space.copies,
+            sink=space.sink,
         ),
         lowers=lowers,
     )

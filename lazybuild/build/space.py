@@ -18,6 +18,7 @@ from lazybuild.executor.host import TIERS, Host, Tier
 from lazybuild.oci.ranges import RangeReader
 from lazybuild.registry.client import Registry
 from lazybuild.registry.config import RegistryConfig
+from lazybuild.snapshots.copies import Copies
 from lazybuild.snapshots.lazyfs import watchdog
 from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
 from lazybuild.store import Layer, Store
@@ -39,6 +40,7 @@ class Space:
         self._lock = threading.Lock()
         self._registry: Registry | None = None
         self._lazy: LazyFs | None = None
+        self._copies: Copies | None = None
         self._lost = threading.Event()
         self.store = self._stack.enter_context(Store(self.root))
         self._stack.enter_context(self.store.lease("space"))
@@ -70,13 +72,23 @@ class Space:
         if self.host is not None:
             return
         host = ladder.probe(self.root, force=tier_of(self.isolation))
-        owners.claim(self.store, one_id=host.one_id)
+        owners.claim(self.store, host)
         ladder.enter(host)
         self.host = host
         self.sink(Noted(message=f"tier {host.tier}: {host.reason}"))
         self.sink(Ready())
         if host.fuse:
             self.lazy()
+
+    def copies(self) -> Copies | None:
+        """Trees for steps on a host whose layers can't be stacked, None elsewhere."""
+        if self.host is None or self.host.overlay:
+            return None
+        with self._lock:
+            if self._copies is None:
+                self._copies = Copies(self.store.scratch)
+                self._stack.callback(self._copies.close)
+            return self._copies
 
     def registry(self) -> Registry:
         with self._lock:

@@ -13,7 +13,7 @@ from lazybuild.build.library import Library
 from lazybuild.build.space import Space
 from lazybuild.cli import config
 from lazybuild.cli.open_space import open_space
-from lazybuild.errors import UsageError
+from lazybuild.errors import HostError, UsageError
 from lazybuild.linux import syscalls
 from lazybuild.oci import platform
 
@@ -44,6 +44,8 @@ def command(image: str, directory: str, command: tuple[str, ...], **values: Any)
         values["root"], registries, isolation=values["isolation"], verbose=values["debug"]
     ) as space:
         space.enter()
+        if not space.entered.mounts:
+            raise HostError("nothing can be mounted here (T6)", hint="see lazybuild doctor")
         library = Library(space)
         want = platform.parse(values["wanted"]) if values["wanted"] else None
         taken = shelf.take(

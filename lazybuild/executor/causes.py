@@ -18,6 +18,11 @@ CONTAINER_FLAGS = (
     " --security-opt systempaths=unconfined (contrib/seccomp-lazybuild.json is a narrower filter);"
     " in Kubernetes hostUsers: false with the capability SYS_ADMIN (docs/rootless.md)"
 )
+THREE_WAYS = (
+    f"three ways out: give the container more room ({CONTAINER_FLAGS});"
+    " or run lazybuild as root of the container with Docker's default capabilities, which is slower"
+    " (T6); or have another machine do it with --builder"
+)
 APPARMOR_HINT = (
     f"sudo sysctl -w {APPARMOR}=0, or give this Python an AppArmor profile with `userns,`"
     " (contrib/apparmor-lazybuild)"
@@ -86,7 +91,7 @@ def _userns_causes(number: int, proc: Path) -> list[tuple[bool, str, str]]:
         (
             refused and is_filtered(proc),
             "the container around this process refuses namespaces by its seccomp filter",
-            CONTAINER_FLAGS,
+            THREE_WAYS,
         ),
         (
             refused and sysctl(APPARMOR, proc) == "1",

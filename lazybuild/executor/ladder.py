@@ -11,29 +11,34 @@ from pathlib import Path
 
 from lazybuild.errors import HostError
 from lazybuild.executor import causes, mapping, trial
-from lazybuild.executor.host import Host, Ids, Tier, described
+from lazybuild.executor.host import Host, Ids, Tier, described, in_chroot
 from lazybuild.linux import caps, idspace, syscalls
 
 THREAD_END = 5.0
-OVERLAY_HINT = "keep the store on a file system that overlay takes as upper (ext4, xfs, btrfs)"
+CHROOT_NEEDS = (
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "MKNOD", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "SYS_CHROOT",
+)  # fmt: skip
 
 
 def probe(root: Path, *, force: Tier | None = None) -> Host:
     """Try each rung, with the overlay on `root`, where the store will be."""
     _need_single_thread()
-    userns = not _is_real_root()
-    pids = _try_namespaces(userns=userns) and force != "T2"
-    ids = _ids(force) if userns else "all"
-    _try_overlay(root, userns=userns)
-    obstacle = "as asked for" if force == "T3" else trial.fuse_obstacle(userns=userns)
-    one_id = not userns and idspace.only_one()
-    found = described(ids=ids, obstacle=obstacle, pids=pids, one_id=one_id)
-    return _as_forced(found, force)
+    if force == "T6":
+        return _in_chroot(root, HostError("as asked for"))
+    try:
+        pids = _try_namespaces(userns=not _is_real_root()) and force != "T2"
+    except HostError as refusal:
+        return _as_forced(_in_chroot(root, refusal), force)
+    return _as_forced(_with_namespaces(root, force, pids=pids), force)
 
 
 def enter(host: Host) -> None:
     """Move this process into its namespaces: uid 0 inside, mounts of its own."""
     _need_single_thread()
+    if not host.mounts:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a step of the same user could trace it
+        return
     try:
         if host.userns:
             mapping.enter(host.ids)
@@ -42,6 +47,26 @@ def enter(host: Host) -> None:
         syscalls.make_private()
     except OSError as failure:
         raise causes.userns_error("make its mounts private", failure.errno or 0) from failure
+
+
+def _with_namespaces(root: Path, force: Tier | None, *, pids: bool) -> Host:
+    userns = not _is_real_root()
+    ids = _ids(force) if userns else "all"
+    unstacked = "as asked for" if force == "T4" else _overlay_obstacle(root, userns=userns)
+    obstacle = "as asked for" if force == "T3" else trial.fuse_obstacle(userns=userns)
+    one_id = not userns and idspace.only_one()
+    return described(ids=ids, obstacle=obstacle, pids=pids, one_id=one_id, unstacked=unstacked)
+
+
+def _in_chroot(root: Path, refusal: HostError) -> Host:
+    """The last rung; `refusal` says why it is not a higher one, and is raised when this is none."""
+    lacking = [name for name in CHROOT_NEEDS if not caps.has(syscalls.capget()[0], name)]
+    if os.geteuid() or lacking:
+        raise refusal
+    failure = trial.attempt(lambda: trial.chroot(root))
+    if failure:
+        raise HostError(f"{refusal.message}; no chroot either: {failure}", hint=refusal.hint)
+    return in_chroot(refusal.message)
 
 
 def _is_real_root() -> bool:
@@ -71,10 +96,12 @@ def _try_namespaces(*, userns: bool) -> bool:
     return failure is None
 
 
-def _try_overlay(root: Path, *, userns: bool) -> None:
+def _overlay_obstacle(root: Path, *, userns: bool) -> str:
+    """Why overlay can't keep its directories in the store, "" if it can."""
     failure = trial.attempt(lambda: trial.overlay(root, userns=userns))
-    if failure:
-        raise HostError(f"overlay does not work on {root}: {failure}", hint=OVERLAY_HINT)
+    if failure and failure.call != trial.OVERLAY:
+        raise HostError(f"the store can't be used: {failure}", hint="choose another with --root")
+    return f"overlay does not work on {root} ({os.strerror(failure.number)})" if failure else ""
 
 
 def _as_forced(host: Host, force: Tier | None) -> Host:

@@ -10,15 +10,17 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from lazybuild.errors import BuildError, HostError, ResourceError
-from lazybuild.executor import network, parcel, seccomp, users
+from lazybuild.executor import network, parcel, places, seccomp, users
+from lazybuild.executor.host import Host
 from lazybuild.executor.output import PAUSE, Lines, OnOutput
 from lazybuild.executor.sandbox.wire import WireMount, WireSpec
 from lazybuild.executor.spec import BindMount, FileMount, StepMount, StepSpec, TmpfsMount
-from lazybuild.linux import caps
+from lazybuild.linux import caps, syscalls
 from lazybuild.llb.ops import NetworkMode
 
 TICK: Final = 0.1  # how often a cancelled build is noticed
@@ -36,12 +38,15 @@ _ERRORS: Final = {"host": HostError, "build": BuildError, "resource": ResourceEr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a command ended. `signal` is 0 unless one killed it; `reason` says what it can't."""
+    """How a command ended. `signal` is 0 unless one killed it; `reason` says what it can't.
+    `moved` are inodes of files of the root that were out of the way meanwhile.
+    """
 
     status: int
     signal: int = 0
     reason: str = ""
     cancelled: bool = False
+    moved: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
         if self.cancelled:
@@ -72,10 +77,34 @@ def run(
 ) -> Exit:
     """Run the command to its end. Raises when it could not be started as asked."""
     identity = users.look_up(spec.rootfs, spec.user)
+    if not spec.host.mounts:
+        return _run_in_chroot(spec, identity, on_output, cancel, stdio or Stdio())
     with ExitStack() as stack:
         step = _Step(stack, spec, identity, on_output, stdio or Stdio())
         reports = step.watch(cancel)
     return _verdict(reports, cancelled=cancel.is_set())
+
+
+def _run_in_chroot(
+    spec: StepSpec,
+    identity: users.Identity,
+    on_output: OnOutput,
+    cancel: threading.Event,
+    stdio: Stdio,
+) -> Exit:
+    """The same where nothing can be mounted: what would be is put into the root meanwhile."""
+    if spec.network is NetworkMode.NONE:
+        raise HostError(
+            "a step without network needs namespaces, and this host gives none (T6)",
+            hint="leave --network=none out, or see lazybuild doctor",
+        )
+    there = places.Places(spec.rootfs)
+    dev = there.make_dev()
+    with places.placed(there, dev, _in_order(spec)), ExitStack() as stack:
+        step = _Step(stack, spec, identity, on_output, stdio, pipes=spec.rootfs / "dev")
+        reports = step.watch(cancel)
+    ended = _verdict(reports, cancelled=cancel.is_set())
+    return replace(ended, moved=frozenset(there.moved))
 
 
 # --- what the sandbox is told --------------------------------------------------------------------
@@ -105,11 +134,18 @@ def _wire(
         "hostname": spec.hostname,
         "network": "none" if spec.network is NetworkMode.NONE else "host",
         "shm_size": spec.shm_size,
-        "mounts": [_wire_mount(mount) for mount in _in_order(spec)],
-        "capabilities": caps.mask(caps.DOCKER_DEFAULT),
+        "chroot": not spec.host.mounts,
+        "mounts": [_wire_mount(mount) for mount in _in_order(spec)] if spec.host.mounts else [],
+        "capabilities": _capabilities(spec.host),
         "seccomp": seccomp.docker_default(),
         "rlimits": [(limit.number, limit.soft, limit.hard) for limit in spec.ulimits],
     }
+
+
+def _capabilities(host: Host) -> int:
+    """A chroot is a wall only to those who can't make another one."""
+    names = caps.DOCKER_DEFAULT if host.mounts else set(caps.DOCKER_DEFAULT) - {"SYS_CHROOT"}
+    return caps.mask(names) & (-1 if host.mounts else syscalls.capget()[1])
 
 
 def _in_order(spec: StepSpec) -> list[StepMount]:
@@ -161,8 +197,14 @@ def _wire_mount(mount: StepMount) -> WireMount:
 # --- the running sandbox -------------------------------------------------------------------------
 
 
-def _pipe(stack: ExitStack) -> tuple[int, int]:
-    read, write = os.pipe()
+def _pipe(stack: ExitStack, path: Path | None = None) -> tuple[int, int]:
+    """With a `path` it is the FIFO there, for steps that can't open it by way of /proc."""
+    if path is None:
+        read, write = os.pipe()
+    else:
+        read = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        write = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.set_blocking(read, True)
     stack.callback(os.close, read)
     return read, write
 
@@ -177,9 +219,11 @@ class _Step:
         identity: users.Identity,
         on_output: OnOutput,
         stdio: Stdio,
+        *,
+        pipes: Path | None = None,
     ) -> None:
-        self._out, out = _pipe(stack)
-        self._err, err = _pipe(stack)
+        self._out, out = _pipe(stack, pipes and pipes / "stdout")
+        self._err, err = _pipe(stack, pipes and pipes / "stderr")
         self._status, status = _pipe(stack)
         alive, self._lifeline = _pipe(stack)
         ours = (out, err, status)

@@ -38,11 +38,14 @@ _ULIMITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindMount:
-    """`selector` is a path inside `source`, resolved as if `source` were the root."""
+    """`selector` is a path inside `source`, resolved as if `source` were the root. Where nothing
+    can be mounted, a `movable` source is moved into the root while the step runs.
+    """
 
     source: Path
     dest: str
     readonly: bool = False
+    movable: bool = False
     selector: str = ""
 
     def __post_init__(self) -> None:

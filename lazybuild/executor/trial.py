@@ -13,6 +13,7 @@ from lazybuild.linux import syscalls
 
 FUSE = Path("/dev/fuse")
 PROC = "mount /proc"
+OVERLAY = "overlay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ def attempt(trial: Callable[[], None]) -> Failure | None:
 
 
 def _subject(failure: OSError) -> str:
-    text = str(failure.strerror or "")
+    """The call that `linux` names behind its reason, or the file it was about."""
+    text = str(failure.filename or failure.strerror or "")
     return text.rsplit("(", 1)[-1].rstrip(")")
 
 
@@ -86,10 +88,38 @@ def overlay(root: Path, *, userns: bool) -> None:
         os.makedirs(base / name)
     try:
         (base / "lower/file").touch()
-        _use_overlay(base)
+        _named(OVERLAY, lambda: _use_overlay(base))
     finally:
         os.chmod(base / "work", 0o700)
         shutil.rmtree(base)
+
+
+def chroot(root: Path) -> None:
+    """All that a step without namespaces asks for: devices, owners, a root of its own, a user."""
+    base = root / f".probe-{os.getpid()}"
+    os.makedirs(base)
+    try:
+        _named("mknod", lambda: os.mknod(base / "null", 0o020666, os.makedev(1, 3)))
+        _named("open a device", lambda: os.close(os.open(base / "null", os.O_RDWR)))
+        _named("chown", lambda: os.chown(base / "null", 1, 1))
+        failure = attempt(lambda: _become_someone(base))
+        if failure:
+            raise OSError(failure.number, f"({failure.call})")
+    finally:
+        shutil.rmtree(base)
+
+
+def _become_someone(base: Path) -> None:
+    _named("chroot", lambda: os.chroot(base))
+    _named("setgroups", lambda: os.setgroups([]))
+    _named("setresuid", lambda: os.setresuid(1, 1, 1))
+
+
+def _named(call: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except OSError as failure:
+        raise OSError(failure.errno, f"({call})") from failure
 
 
 def _use_overlay(base: Path) -> None:

@@ -1,12 +1,14 @@
 """A layer in overlay's own format as a tree: an upper directory of a step or an unpacked layer.
 
 An edge. A whiteout is a character device 0:0, an opaque directory has `user.overlay.opaque`
-(Linux Documentation/filesystems/overlayfs.rst; `userxattr`). Where this process has a single id,
+(Linux Documentation/filesystems/overlayfs.rst; `userxattr`). Where the file system can't hold these
+there are marks of our own. Where this process has a single id,
 owners are what was noted of them (`recorded`). The directory must be at rest.
 """
 
 import os
 import re
+import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from lazybuild.snapshots.statnode import kind_of, node_of
 from lazybuild.snapshots.tree import Node, not_a_file
 
 OPAQUE = "user.overlay.opaque"
+MARKED_OPAQUE, MARKED_WHITEOUT = "user.lazybuild.opaque", "user.lazybuild.whiteout"
 DEVICE = "user.lazybuild.device"
 """On an empty file that stands for a device node: "c 1:3"."""
 
@@ -111,7 +114,9 @@ class DirTree:
         whiteouts: list[str] = []
         sockets: list[str] = []
         with self._anchor.listing(path) as fd:
-            opaque = xattrs.value(inside(fd, "."), OPAQUE) == b"y"
+            opaque = any(
+                xattrs.value(inside(fd, "."), name) == b"y" for name in (OPAQUE, MARKED_OPAQUE)
+            )
             with os.scandir(fd) as entries:
                 found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
             links = recorded.links_of(inside(fd, ".")) if self._recorded else {}
@@ -119,7 +124,7 @@ class DirTree:
                 kind = kind_of(status)
                 if kind is None:
                     sockets.append(name)
-                elif kind is Kind.CHAR and status.st_rdev == 0:
+                elif _is_whiteout(fd, name, status, kind):
                     whiteouts.append(name)
                 else:
                     node = _node(fd, name, status, kind)
@@ -127,6 +132,19 @@ class DirTree:
         return Listing(
             nodes=nodes, whiteouts=frozenset(whiteouts), opaque=opaque, sockets=tuple(sockets)
         )
+
+
+def _is_whiteout(fd: int, name: str, status: os.stat_result, kind: Kind) -> bool:
+    if kind is Kind.CHAR and status.st_rdev == 0:
+        return True
+    return is_marked(fd, os.fsencode(name), status)
+
+
+def is_marked(directory: int, name: bytes, status: os.stat_result) -> bool:
+    """Whether an empty file stands for a whiteout."""
+    if status.st_size or not stat.S_ISREG(status.st_mode):
+        return False
+    return xattrs.value(inside(directory, os.fsdecode(name)), MARKED_WHITEOUT) is not None
 
 
 def _node(fd: int, name: str, status: os.stat_result, kind: Kind) -> Node:

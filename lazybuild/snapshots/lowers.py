@@ -7,16 +7,17 @@ once for all threads; of two processes the faster one wins. The lazy way is `laz
 import hashlib
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from lazybuild.errors import BuildError, IntegrityError
 from lazybuild.estargz import tar
+from lazybuild.estargz.entry import Item
 from lazybuild.estargz.footer import LONGEST
 from lazybuild.estargz.streams import Caps, decompress
-from lazybuild.oci.digest import DiffID
+from lazybuild.oci.digest import DiffID, Digest
 from lazybuild.snapshots.unpack import unpack
 from lazybuild.store import Layer, Store
 
@@ -30,6 +31,10 @@ class LowerSource(Protocol):
     """Gives a directory that overlay can use as a lower, for a layer that has none of its own."""
 
     def path(self, layer: Layer) -> Path: ...
+
+    def entries(self, layer: Layer) -> Iterator[Item]:
+        """All that the layer's tar has, in its order, for those who can't mount anything."""
+        ...
 
 
 class EagerLower:
@@ -54,6 +59,27 @@ class EagerLower:
             if known is None or not known.directory:
                 self._unpack(layer)
         return self._store.snapshot_dir(layer.id)
+
+    def entries(self, layer: Layer) -> Iterator[Item]:
+        """From the store, where the blob is kept for the next time."""
+        if layer.descriptor is None:
+            raise BuildError(f"layer {layer.id} has neither a directory nor a blob")
+        self._keep(layer, layer.descriptor.digest)
+        with self._store.blobs.open(layer.descriptor.digest) as blob:
+            plain = _Hashed(decompress(blob, Caps(ratio=1100)))
+            yield from tar.read(plain)
+            plain.drain()
+        if layer.diff_id is not None:
+            _check("content of layer", plain.digest, layer.diff_id)
+
+    def _keep(self, layer: Layer, digest: Digest) -> None:
+        with self._store.blobs.flight(digest):
+            if self._store.blobs.has(digest):
+                return
+            with self._fetch(layer) as source, self._store.blobs.ingest() as ingest:
+                while data := source.read(_PIECE):
+                    ingest.write(data)
+                ingest.commit(digest)
 
     def _unpack(self, layer: Layer) -> None:
         with self._store.scratch.directory("unpack") as home:

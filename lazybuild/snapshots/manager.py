@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,8 @@ from lazybuild.events import Sink, Warned, discard
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.ranges import RangeReader
-from lazybuild.snapshots import steps
+from lazybuild.snapshots import scan, steps
+from lazybuild.snapshots.copies import CopiedStep, Copies
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.filehash import sha256_of
@@ -57,6 +58,14 @@ FolderOf = Callable[[Layer], Path | None]
 
 def anywhere() -> None:
     """Directories of layers may be looked at here."""
+
+
+# Trees for steps where layers can't be stacked; None where they can.
+CopiesOf = Callable[[], Copies | None]
+
+
+def stacked() -> None:
+    """Overlay works here."""
 
 
 def no_folder(layer: Layer) -> Path | None:
@@ -87,6 +96,7 @@ class Snapshots:
         *,
         folder: FolderOf = no_folder,
         look: Callable[[], None] = anywhere,
+        copies: CopiesOf = stacked,
         sink: Sink = discard,
     ) -> None:
         self._store = store
@@ -94,6 +104,7 @@ class Snapshots:
         self._ranges = ranges
         self._folder = folder
         self._look = look
+        self._copies = copies
         self._sink = sink
         self._trees: dict[str, LayerTree] = {}
         self._mounted: set[str] = set()
@@ -177,8 +188,13 @@ class Snapshots:
     # --- mounting --------------------------------------------------------------------------------
 
     @contextmanager
-    def mount(self, snapshot: Snapshot) -> Iterator[steps.Step]:
+    def mount(self, snapshot: Snapshot) -> Iterator[steps.Running]:
         """The snapshot, writable, for one step; `commit` of the step keeps what it wrote."""
+        copies = self._copies()
+        if copies is not None:
+            with self._copied(copies, snapshot) as copied:
+                yield copied
+            return
         lowers = self.lowers(snapshot)
         with (
             self._store.scratch.directory("step") as home,
@@ -188,13 +204,43 @@ class Snapshots:
 
     @contextmanager
     def view(self, snapshot: Snapshot) -> Iterator[Path]:
-        """The snapshot, read-only."""
+        """The snapshot, read-only where mounts can be."""
+        copies = self._copies()
+        if copies is not None:
+            with closing(copies.take(snapshot.layers, self._items)) as copy:
+                yield copy.path
+            return
         lowers = self.lowers(snapshot)
         with (
             self._store.scratch.directory("view") as home,
             steps.viewed(lowers, home) as merged,
         ):
             yield merged
+
+    @contextmanager
+    def _copied(self, copies: Copies, snapshot: Snapshot) -> Iterator[CopiedStep]:
+        """The tree serves the next step if this one is kept, and goes otherwise."""
+        copy = copies.take(snapshot.layers, self._items)
+        step = CopiedStep(merged=copy.path, before=scan.look(copy.path), publish=self._from_tree)
+        try:
+            yield step
+        except BaseException:
+            copy.close()
+            raise
+        if step.result:
+            copies.keep(snapshot.over(step.result).layers, copy)
+        else:
+            copy.close()
+
+    def _items(self, layer_id: str) -> Iterator[Item]:
+        """All of a layer, bytes included."""
+        layer = self.layer(layer_id)
+        if layer.directory:
+            return layer_items(self._directory_tree(layer), self._note)
+        return self._lower.entries(layer)
+
+    def _from_tree(self, tree: LayerTree) -> str:
+        return self.add_layer(layer_items(tree, self._note))
 
     def lowers(self, snapshot: Snapshot) -> Sequence[Path]:
         """A directory for each layer, bottom first; those without one get theirs in parallel.

@@ -7,6 +7,9 @@ elsewhere a step could forge them. An edge.
 
 import errno
 import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from lazybuild.linux import ownernotes
@@ -63,6 +66,21 @@ def note_all_new(upper: Path, owner: Owner) -> None:
                 elif os.fsencode(entry.name) not in known:
                     links.append(os.fsencode(entry.name))
         note_links(directory, dict.fromkeys(links, owner))
+
+
+def note_these(root: Path, names: Iterable[str], owner: Owner) -> None:
+    """The same for what is known to be new below `root`."""
+    links: defaultdict[str, list[bytes]] = defaultdict(list)
+    for name in names:
+        path = os.path.join(root, name)
+        mode = os.lstat(path).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            _note_new(path, owner)
+        else:
+            links[os.path.dirname(path)].append(os.fsencode(os.path.basename(path)))
+    for directory, made in links.items():
+        known = links_of(directory)
+        note_links(directory, dict.fromkeys((it for it in made if it not in known), owner))
 
 
 def _note_new(path: str, owner: Owner) -> None:

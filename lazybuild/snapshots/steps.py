@@ -5,16 +5,32 @@ appears whole or not at all: unmount, rename, and only then the row in the store
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lazybuild.linux import idspace, syscalls
 from lazybuild.linux.ownernotes import ROOT, Owner
 from lazybuild.snapshots import overlay, recorded
 
 Publish = Callable[[Path], str]
+
+
+class Running(Protocol):
+    """The root of a step, `merged`, and what becomes of it once the step is over."""
+
+    @property
+    def merged(self) -> Path: ...
+
+    def ended(self, moved: Collection[int]) -> None:
+        """`moved` are inodes of files that were out of the step's way while it ran."""
+        ...
+
+    def note_owner(self, owner: Owner) -> None: ...
+
+    def commit(self) -> str: ...
 
 
 @dataclass(kw_only=True)
@@ -25,6 +41,9 @@ class Step:
     upper: Path
     publish: Publish
     mounted: bool = field(default=True)
+
+    def ended(self, moved: Collection[int]) -> None:
+        """Overlay knows what was written."""
 
     def commit(self) -> str:
         """Unmount and keep what was written; the id of the new layer."""

@@ -19,7 +19,13 @@ from lazybuild.estargz.names import OWN_NAMES, shown
 from lazybuild.linux import idspace, syscalls
 from lazybuild.snapshots import paths, recorded, xattrs
 from lazybuild.snapshots.anchored import inside
-from lazybuild.snapshots.dirtree import DEVICE, OPAQUE
+from lazybuild.snapshots.dirtree import (
+    DEVICE,
+    MARKED_OPAQUE,
+    MARKED_WHITEOUT,
+    OPAQUE,
+    is_marked,
+)
 from lazybuild.snapshots.draft import OPAQUE as OPAQUE_MARK
 from lazybuild.snapshots.draft import WHITEOUT
 from lazybuild.snapshots.remove import remove_at
@@ -33,6 +39,7 @@ _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _AUFS = ".wh..wh."
+_NO_MARKS_OF_OVERLAY = (errno.EPERM, errno.EOPNOTSUPP)
 
 
 def unpack(items: Iterable[Item], root: Path) -> None:
@@ -81,7 +88,7 @@ class Unpacker:
         directory = self._directory(paths.parent(entry.name))
         name = paths.base(entry.name)
         if name.startswith(WHITEOUT):
-            self._white_out(directory, name)
+            self._white_out(directory, name, entry.name)
         elif not name:
             self._finish_directory(self._root, entry)
         else:
@@ -127,7 +134,8 @@ class Unpacker:
         _set_xattrs(path, entry)
         self._times[entry.name] = entry.mtime
 
-    def _white_out(self, directory: int, name: str) -> None:
+    def _white_out(self, directory: int, name: str, path: str) -> None:
+        del path
         if name == OPAQUE_MARK:
             _make_opaque(directory)
             return
@@ -140,7 +148,7 @@ class Unpacker:
             _make_opaque(fd)
             os.close(fd)
         elif not there:
-            os.mknod(hidden, 0o020000, os.makedev(0, 0), dir_fd=directory)
+            _make_whiteout(directory, hidden)
 
     def _link_source(self, entry: Entry) -> tuple[int, bytes]:
         """The file that a hard link names: an open directory and a name in it."""
@@ -214,7 +222,9 @@ def _kind(directory: int, name: bytes) -> str:
         return ""
     if stat.S_ISDIR(status.st_mode):
         return "directory"
-    return "whiteout" if stat.S_ISCHR(status.st_mode) and not status.st_rdev else "file"
+    if stat.S_ISCHR(status.st_mode) and not status.st_rdev:
+        return "whiteout"
+    return "whiteout" if is_marked(directory, name, status) else "file"
 
 
 def _is_aufs(name: str) -> bool:
@@ -225,7 +235,26 @@ def _is_aufs(name: str) -> bool:
 
 
 def _make_opaque(fd: int) -> None:
-    os.setxattr(inside(fd, "."), OPAQUE, b"y")
+    try:
+        os.setxattr(inside(fd, "."), OPAQUE, b"y")
+    except OSError as error:
+        if error.errno not in _NO_MARKS_OF_OVERLAY:
+            raise
+        os.setxattr(inside(fd, "."), MARKED_OPAQUE, b"y")
+
+
+def _make_whiteout(directory: int, name: bytes) -> None:
+    """As overlay has it; where the file system is itself an overlay, which keeps that form for
+    itself, as a mark on an empty file. No overlay is mounted over such a place.
+    """
+    try:
+        os.mknod(name, 0o020000, os.makedev(0, 0), dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _NO_MARKS_OF_OVERLAY:
+            raise
+        fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
+        os.setxattr(fd, MARKED_WHITEOUT, b"y")
+        os.close(fd)
 
 
 def _write_file(directory: int, name: bytes, item: Item, *, one_id: bool) -> None:

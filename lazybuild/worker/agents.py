@@ -23,4 +23,4 @@ def mount(services: Services, stack: ExitStack, mount: Mount) -> BindMount | Non
             ssh.agent_socket(place, ""), directory, uid=mount.uid, gid=mount.gid, mode=mount.mode
         )
     )
-    return BindMount(source=path, dest=mount.dest)
+    return BindMount(source=path, dest=mount.dest, movable=True)

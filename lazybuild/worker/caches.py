@@ -36,7 +36,7 @@ def mount(
     first.parent.mkdir(mode=0o700, exist_ok=True)
     taken = _take(services, stack, first, mount.sharing)
     _fill(services, taken, name, mount, inputs)
-    return BindMount(source=taken, dest=mount.dest, readonly=mount.readonly)
+    return BindMount(source=taken, dest=mount.dest, readonly=mount.readonly, movable=True)
 
 
 def name_of(vertex: Vertex, mount: Mount) -> str:
@@ -59,7 +59,8 @@ def _take(services: Services, stack: ExitStack, first: Path, sharing: Sharing) -
     number = 0
     while True:
         place = first.with_name(f"{first.name}.{number}") if number else first
-        mode = fcntl.LOCK_SH if sharing is Sharing.SHARED else fcntl.LOCK_EX
+        together = sharing is Sharing.SHARED and (services.host is None or services.host.mounts)
+        mode = fcntl.LOCK_SH if together else fcntl.LOCK_EX  # what is moved is in one place only
         if _lock(stack, place, mode):
             return place
         if sharing is Sharing.PRIVATE:

@@ -70,6 +70,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)
+        step.ended(ended.moved)
         if services.host.one_id:
             step.note_owner(owner)
         return base.over(step.commit())

@@ -55,7 +55,11 @@ def _bind(
     else:
         source = stack.enter_context(services.snapshots.mount(snapshot)).merged
     return BindMount(
-        source=source, dest=mount.dest, selector=mount.selector, readonly=mount.readonly
+        source=source,
+        dest=mount.dest,
+        selector=mount.selector,
+        readonly=mount.readonly,
+        movable=True,
     )
 
 

@@ -72,10 +72,27 @@ def test_no_dev_fuse_means_eager(tmp_path):
     assert "there is no /dev/fuse" in out
 
 
-def test_a_store_that_overlay_cannot_use_is_named(tmp_path):
+def test_a_place_that_can_be_no_store_is_named(tmp_path):
     """/proc has no directory to make: the trial's own failure, on the real store path."""
     script = f"{ENTERED}\nsys.argv[1] = '/proc/lazybuild'"
-    assert "HostError overlay does not work on /proc/lazybuild" in climb(tmp_path, before=script)
+    assert "HostError the store can't be used: /proc/lazybuild" in climb(tmp_path, before=script)
+
+
+def test_a_store_on_an_overlay_means_copies(tmp_path):
+    """As in a container without a volume."""
+    for name in ("lower", "upper", "work", "store"):
+        (tmp_path / name).mkdir()
+    options = [("userxattr", ""), ("lowerdir", str(tmp_path / "lower"))]
+    options += [("upperdir", str(tmp_path / "upper")), ("workdir", str(tmp_path / "work"))]
+    place = str(tmp_path / "store")
+    mount = f"syscalls.attach_filesystem('overlay', {place!r}, {tuple(options)!r})"
+    out = climb(tmp_path, before=f"{ENTERED}\n{mount}")
+    assert out.startswith(f"T4 all root with CAP_SYS_ADMIN; overlay does not work on {place}")
+    assert "each step works on a copy" in out
+
+
+def test_t4_when_asked_for(tmp_path):
+    assert climb(tmp_path, force="T4").startswith("T4")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root needs no helper")

@@ -7,6 +7,7 @@ command. The user needs a range of ids.
     masked   root of a user namespace with many ids whose /proc has parts laid over, as Docker's
     alone    a plain user without a range of ids
     no-fuse  the same without a usable /dev/fuse
+    docker   the capabilities and the system calls that a container of Docker's has, no others
 """
 
 import os
@@ -16,9 +17,9 @@ from pathlib import Path
 SUPPORT = Path(__file__).parent
 sys.path[:0] = [str(SUPPORT.parent), str(SUPPORT.parent.parent)]
 
-from lazybuild.executor import ladder, mapping, trial  # noqa: E402
+from lazybuild.executor import ladder, mapping, seccomp, trial  # noqa: E402
 from lazybuild.executor.host import ORDINARY, described  # noqa: E402
-from lazybuild.linux import syscalls  # noqa: E402
+from lazybuild.linux import caps, syscalls  # noqa: E402
 
 USER = 1000
 
@@ -55,7 +56,19 @@ def _many_ids():
     ladder.enter(ORDINARY if os.geteuid() else described(ids="all"))
 
 
-KINDS = {"masked": masked, "alone": alone, "no-fuse": lambda: alone(fuse=False)}
+def docker():
+    """For root its privileges; for another user no more than that there are no namespaces."""
+    if os.geteuid():
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        syscalls.install_seccomp(seccomp.docker_default())
+        return
+    kept = caps.mask(caps.DOCKER_DEFAULT)
+    syscalls.drop_bounding(kept)
+    syscalls.install_seccomp(seccomp.docker_default())
+    syscalls.capset(effective=kept, permitted=kept, inheritable=0)
+
+
+KINDS = {"masked": masked, "alone": alone, "no-fuse": lambda: alone(fuse=False), "docker": docker}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]]()

@@ -11,6 +11,7 @@ names it. The daemon has private mounts, no bridge and no iptables, and the cont
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -34,9 +35,19 @@ mkdir -p "$W/shared"
 mount -t tmpfs tmpfs "$R/mnt"
 mkdir -p "$R/mnt/shared"
 mount --bind "$W/shared" "$R/mnt/shared"
-exec chroot "$R" dockerd --iptables=false --bridge=none --config-file /mnt/shared/daemon.json \\
+for path in $SHOWN; do
+    mkdir -p "$R/mnt/host$path"
+    mount --bind -o ro "$path" "$R/mnt/host$path"
+done
+mkdir "$R/mnt/around"
+cd "$R"
+pivot_root . mnt/around  # who is in a mere chroot can have no user namespace
+umount -l /mnt/around
+cd /
+exec dockerd --iptables=false --bridge=none --config-file /mnt/shared/daemon.json \\
     -H unix:///mnt/shared/docker.sock -p /run/docker.pid --exec-root /run/docker
 """
+SHOWN = ("/usr", sys.prefix, str(Path(__file__).parents[2]))  # to containers that run lazybuild
 CONFIG = '{"features": {"containerd-snapshotter": true}}'
 
 
@@ -61,7 +72,12 @@ class Moby:
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c", START],
-            env={"PATH": PATH, "R": str(ROOT), "W": str(self.folder)},
+            env={
+                "PATH": PATH,
+                "R": str(ROOT),
+                "W": str(self.folder),
+                "SHOWN": " ".join(SHOWN),
+            },
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -86,7 +102,7 @@ class Moby:
 
     def run(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """A command over there."""
-        inside = ["nsenter", "-t", str(self.process.pid), "-m", "chroot", str(ROOT)]
+        inside = ["nsenter", "-t", str(self.process.pid), "-m"]
         done = subprocess.run(
             [*inside, *words],
             env={"PATH": PATH, "HOME": "/root", "DOCKER_HOST": "unix:///mnt/shared/docker.sock"},
@@ -97,6 +113,16 @@ class Moby:
         )
         assert not (check and done.returncode), done.stderr[-4000:]
         return done
+
+    def contain(
+        self, image: str, *words: str, flags: tuple[str, ...] = (), check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """`docker run` with this Python and these sources in the container, and our network."""
+        volumes = [f"--volume=/mnt/host{path}:{path}:ro" for path in SHOWN]
+        fixed = ("--rm", "--network=host", "--volume=/mnt/shared:/shared", *volumes)
+        environment = (f"--env=PYTHONPATH={SHOWN[-1]}", "--env=PYTHONDONTWRITEBYTECODE=1")
+        run = ("docker", "run", *fixed, *environment, *flags, image)
+        return self.run(*run, sys.executable, *words, check=check)
 
     def there(self, path: Path) -> str:
         """The name over there of something in `shared`."""

@@ -118,8 +118,9 @@ def report(spec: "WireSpec", word: str, text: str) -> None:
 
 def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
     os.umask(0)
-    _enter_namespaces(spec)
-    build_root(spec, stubs)
+    if not spec["chroot"]:
+        _enter_namespaces(spec)
+        build_root(spec, stubs)
     alive, witness = os.pipe()  # ends when A does, in case that is before B asks for its signal
     init = os.fork()
     if not init:
@@ -198,10 +199,7 @@ def _init(spec: "WireSpec", alive: int) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if select.select([alive], [], [], 0)[0]:  # A is gone already
         return
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    os.chdir(spec["rootfs"])
-    build_proc(own=spec["own_pids"])
-    _pivot()
+    _enter_root(spec)
     command = os.fork()
     if not command:
         guarded(spec, lambda spec, _: become_command(spec), [])
@@ -212,6 +210,17 @@ def _init(spec: "WireSpec", alive: int) -> None:
         _reap(spec, command)
     _, status = os.waitpid(command, 0)  # orphans are A's, and so is the end of all of them
     _end(spec, status)
+
+
+def _enter_root(spec: "WireSpec") -> None:
+    if spec["chroot"]:
+        os.chroot(spec["rootfs"])
+        os.chdir("/")
+        return
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    os.chdir(spec["rootfs"])
+    build_proc(own=spec["own_pids"])
+    _pivot()
 
 
 def _pivot() -> None:

@@ -2,10 +2,10 @@
 
 Reports come back on the descriptor `status`, one line each: a word, a space, a text. "exit" and
 "signal" carry a number; "host", "build", "127" and "126" a reason. When the descriptor `lifeline`
-ends, the step is killed. With `own_pids` the step gets a pid
-namespace. Where there is `one_id`, a root step gets
-the filter `fakes` on top, whose listener is sent through the socket `listener`. With `terminal`
-standard input is one, for the command to take over.
+ends, the step is killed. With `own_pids` the step gets a pid namespace, with `chroot` no namespace
+and no mount at all. Where there is `one_id`, a root step gets the filter `fakes` on top, whose
+listener is sent through the socket `listener`. With `terminal` standard input is one, for the
+command to take over.
 """
 
 from typing import TypedDict
@@ -39,6 +39,7 @@ class WireSpec(TypedDict):
     gid: int
     groups: list[int]
     own_pids: bool
+    chroot: bool
     hostname: str
     network: str
     shm_size: int

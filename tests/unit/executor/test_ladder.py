@@ -11,7 +11,7 @@ import pytest
 
 from lazybuild.errors import HostError
 from lazybuild.executor import idmap, ladder, mapping, trial
-from lazybuild.executor.host import ORDINARY, described
+from lazybuild.executor.host import ORDINARY, described, in_chroot
 
 
 def test_a_thread_is_refused():
@@ -33,6 +33,8 @@ def test_a_thread_is_refused():
         ({"pids": False}, "T2"),
         ({"obstacle": "there is no /dev/fuse"}, "T3"),
         ({"obstacle": "there is no /dev/fuse", "pids": False}, "T3"),
+        ({"unstacked": "no overlay", "pids": False}, "T4"),
+        ({"unstacked": "no overlay", "one_id": True}, "T5"),
     ],
 )
 def test_the_lowest_rung_counts_and_every_lack_is_told(lacks, tier):
@@ -40,6 +42,8 @@ def test_the_lowest_rung_counts_and_every_lack_is_told(lacks, tier):
     assert found.tier == tier
     assert ("there is no /dev/fuse" in found.reason) == ("obstacle" in lacks)
     assert ("don't trust" in found.reason) == ("pids" in lacks)
+    assert found.overlay == ("unstacked" not in lacks)
+    assert ("no overlay: base layers are fetched whole" in found.reason) != found.overlay
 
 
 def test_a_rung_that_the_host_does_not_have_cannot_be_conjured():
@@ -48,6 +52,19 @@ def test_a_rung_that_the_host_does_not_have_cannot_be_conjured():
     assert ladder._as_forced(lacking, "T3") == lacking
     with pytest.raises(HostError, match="T1 can't be had"):
         ladder._as_forced(lacking, "T1")
+
+
+def test_the_last_rung_has_nothing_but_a_chroot():
+    host = in_chroot("a filter")
+    assert (host.tier, host.mounts, host.overlay, host.pids, host.fuse) == ("T6", *[False] * 4)
+    assert "(a filter)" in host.reason
+    assert "don't trust" in host.reason
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root has it")
+def test_a_plain_user_has_no_last_rung(tmp_path):
+    with pytest.raises(HostError, match="as asked for"):
+        ladder.probe(tmp_path, force="T6")
 
 
 def test_a_trial_reports_what_failed():
