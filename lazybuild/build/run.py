@@ -28,6 +28,7 @@ from lazybuild.oci import codec
 from lazybuild.request import Builder, BuildRequest, BuildResult
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
+from lazybuild.store import disk
 from lazybuild.worker.services import NamespaceNeededError
 
 T = TypeVar("T")
@@ -112,14 +113,34 @@ def _with_room(
 ) -> BuildResult:
     """Build, once more when the disk was full and the cache could give some of it back."""
     try:
-        result = _build(space, request, given, events, started)
+        with _explained(space):
+            result = _build(space, request, given, events, started)
     except ResourceError as error:
         if not room.make(space, error):
             raise
         request.stop.clear()
-        result = _build(space, request, given, events, started)
+        with _explained(space):
+            result = _build(space, request, given, events, started)
     room.keep_within(space, request.keep_storage)
     return result
+
+
+@contextmanager
+def _explained(space: Space) -> Iterator[None]:
+    """Say what a disk's error means, and distrust the store when bytes could not be read."""
+    try:
+        yield
+    except OSError as error:
+        told = disk.trouble(error, space.root)
+        if disk.is_damage(error):
+            space.store.doubt()
+        if told is None:
+            raise
+        raise told from error
+    except LazybuildError as error:
+        if disk.is_damage(error.__cause__):
+            space.store.doubt()
+        raise
 
 
 def _build(

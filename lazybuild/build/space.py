@@ -5,7 +5,7 @@ Everything is opened when it is first needed and closed in the reverse order, wh
 
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -43,6 +43,7 @@ class Space:
         self._copies: Copies | None = None
         self._lost = threading.Event()
         self.store = self._stack.enter_context(Store(self.root))
+        self.config = replace(self.config, spool=str(self.store.scratch.root))
         self._stack.enter_context(self.store.lease("space"))
 
     def __enter__(self) -> Self:

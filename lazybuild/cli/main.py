@@ -1,6 +1,5 @@
 """Entry point: finds the verb, loads its module, turns errors into messages and exit codes."""
 
-import errno
 import gc
 import os
 import sys
@@ -13,7 +12,7 @@ from lazybuild.cli import failure, stopping, streams
 from lazybuild.cli.verbs import CONTEXT, Verbs
 from lazybuild.errors import EXIT_BUG, LazybuildError, ResourceError
 
-SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+THREADS = "can't start new thread"  # a RuntimeError of threading
 
 
 @click.command(cls=Verbs, context_settings=CONTEXT)
@@ -37,23 +36,32 @@ def guarded(argv: list[str]) -> int:
         failure.show(error, sys.stderr)
         return failure.exit_code(error)
     except stopping.Interrupted as stop:
-        click.echo(f"lazybuild: interrupted by signal {stop.number}", err=True)
-        return 128 + stop.number
+        click.echo(f"lazybuild: {stop.message}", err=True)
+        return stop.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return refused(error)
-    except Exception:  # noqa: BLE001 - the last stop: a bug is shown whole
-        return bug()
+    except Exception as error:  # noqa: BLE001 - the last stop: a bug is shown whole
+        told = shortage(error)
+        if told is None:
+            return bug()
+        failure.show(told, sys.stderr)
+        return failure.exit_code(told)
 
 
-def refused(error: OSError) -> int:
+def shortage(error: Exception) -> LazybuildError | None:
     """What the system said no to, when it says of which file; otherwise nobody expected it."""
-    if error.filename is None:
-        return bug()
-    click.echo(f"ERROR: {error.filename}: {error.strerror}", err=True)
-    return ResourceError.exit_code if error.errno in SCARCE else LazybuildError.exit_code
+    from lazybuild.store import disk  # noqa: PLC0415 - not for --help
+
+    if isinstance(error, MemoryError) or THREADS in str(error):
+        hint = "raise the limits on memory and processes (`ulimit -a`)"
+        return ResourceError(f"no more memory: {error}".removesuffix(": "), hint=hint)
+    if not isinstance(error, OSError):
+        return None
+    told = disk.trouble(error, "lazybuild")
+    if told is None and error.filename is not None:
+        told = LazybuildError(f"{error.filename}: {error.strerror}")
+    return told
 
 
 def bug() -> int:

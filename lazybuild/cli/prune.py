@@ -9,6 +9,7 @@ from lazybuild.cli.open_space import open_store_inside
 from lazybuild.cli.outputs import pairs
 from lazybuild.cli.summary import megabytes
 from lazybuild.errors import UsageError
+from lazybuild.store import reserve
 from lazybuild.store.gc import Policy, Pruned, prune
 
 
@@ -35,6 +36,7 @@ def command(
     if not force and sys.stdin.isatty():
         what = "all caches" if everything else "what no image and no recent build needs"
         click.confirm(f"Remove {what}?", abort=True)
+    reserve.spend(config.store_root(root))
     with open_store_inside(root) as store:
         pruned = prune(store, policy)
     for line in lines(pruned):

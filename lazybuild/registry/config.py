@@ -36,7 +36,7 @@ class RegistryConfig:
     patience: float = 120.0
     seconds: float | None = None
     upload_chunk: int = 0  # bytes; 0 is one request for the whole blob
-    spool: str = ""  # folder for blobs of hosts without ranges; "" is the system's
+    spool: str = ""  # folder for large temporary files; "" is the system's
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

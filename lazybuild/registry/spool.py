@@ -39,7 +39,8 @@ class Spool:
         self._attempts = attempts
         self._first = first
         self._count = count
-        self._file, name = tempfile.mkstemp(prefix="lazybuild-", dir=folder or None)
+        self._folder = folder or tempfile.gettempdir()
+        self._file, name = tempfile.mkstemp(prefix="lazybuild-", dir=self._folder)
         Path(name).unlink()
         self._close_file = weakref.finalize(self, os.close, self._file)
         self._hash = hashlib.sha256()
@@ -94,7 +95,7 @@ class Spool:
             if error.errno in _FULL:
                 raise ResourceError(
                     f"no space for a layer of {self._descriptor.size} bytes in "
-                    f"{tempfile.gettempdir()}: {error.strerror}"
+                    f"{self._folder}: {error.strerror}"
                 ) from error
             raise
         self._hash.update(block)

@@ -53,6 +53,7 @@ class Unpacker:
     """One layer on its way into a directory; leaving the `with` dates the directories."""
 
     def __init__(self, root: Path) -> None:
+        self._name = root
         self._root = os.open(root, _DIRECTORY)
         self._parent = ("", os.dup(self._root))
         self._times: dict[str, int] = {}
@@ -81,7 +82,7 @@ class Unpacker:
         try:
             self._place(item)
         except OSError as error:
-            raise _explained(entry, error) from error
+            raise _explained(self._name, entry, error) from error
 
     def _place(self, item: Item) -> None:
         entry = item.entry
@@ -355,10 +356,11 @@ def _set_xattrs(file: int | str, entry: Entry) -> None:
             raise IntegrityError(f"/{name}: the kernel refuses its attribute {key}") from error
 
 
-def _explained(entry: Entry, error: OSError) -> Exception:
+def _explained(root: Path, entry: Entry, error: OSError) -> Exception:
     name = shown(entry.name)
     if error.errno in _FULL:
-        return ResourceError(f"no space for /{name}: {error.strerror}")
+        hint = "make room or run `lazybuild prune`; --root moves the store"
+        return ResourceError(f"no space for /{name} in {root}: {error.strerror}", hint=hint)
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return IntegrityError(f"/{name}: {error.strerror}")
     return error

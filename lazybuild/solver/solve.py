@@ -147,9 +147,11 @@ class Solver(Generic[R]):
     def _attempt(self, vertex: Vertex, inputs: list[R]) -> R:
         try:
             return self._ops.run(vertex, inputs)
-        except LazybuildError as error:
-            self._stop.set()
-            self._report.done(vertex, error=error.message)
+        except BaseException as error:
+            if self._parallel:
+                self._stop.set()
+            if isinstance(error, LazybuildError):
+                self._report.done(vertex, error=error.message)
             raise
 
 

@@ -94,7 +94,9 @@ class Ingest:
 
 
 class Blobs:
-    """All blobs of a store."""
+    """All blobs of a store. What was not used after `doubted` (a time) is checked when it is."""
+
+    doubted = 0.0
 
     def __init__(self, root: Path, locks: Path, scratch: Scratch) -> None:
         self._dir = root / "blobs" / "sha256"
@@ -112,7 +114,22 @@ class Blobs:
 
     def keeps(self, digest: Digest) -> bool:
         """Whether the blob is the store's own, and so has the right bytes."""
-        return renew(self.path(digest))
+        path = self.path(digest)
+        return (not self._in_doubt(path) or self._is_sound(digest)) and renew(path)
+
+    def _in_doubt(self, path: Path) -> bool:
+        return bool(self.doubted) and path.exists() and path.stat().st_mtime <= self.doubted
+
+    def _is_sound(self, digest: Digest) -> bool:
+        """Look at the bytes; what is wrong is removed."""
+        path = self.path(digest)
+        with self._guard(digest), path.open("rb") as file:
+            sound = hashlib.file_digest(file, "sha256").hexdigest() == digests.hex_part(digest)
+            if sound:
+                os.utime(path)
+            else:
+                path.unlink()
+        return sound
 
     def place(self, digest: Digest) -> Place:
         """Where the bytes are. FileNotFoundError when nobody knows."""
@@ -173,7 +190,8 @@ class Blobs:
         target = self.path(digest)
         stream.flush()
         with self._guard(digest):
-            if renew(target) and target.stat().st_size == temp.stat().st_size:
+            sound = not self._in_doubt(target) and renew(target)
+            if sound and target.stat().st_size == temp.stat().st_size:
                 return
             os.fchmod(stream.fileno(), 0o444)
             os.fsync(stream.fileno())

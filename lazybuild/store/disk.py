@@ -14,31 +14,67 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from lazybuild.errors import HostError, ResourceError
+from lazybuild.errors import HostError, LazybuildError, ResourceError
 
-_TIGHT = 64 << 10
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-_BROKEN = frozenset({errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+_TIGHT, _FEW = 64 << 10, 64  # bytes, files
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+_FAILING = frozenset({errno.EROFS, errno.EIO, errno.ESTALE})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM})
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn what a disk says when it is full or broken into our errors; others pass as they are."""
+    """Turn what a disk says of our own `path` into our errors; what it never says, passes."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            hint = "make room or run `lazybuild prune`; --root moves the store"
-            raise ResourceError(f"{path}: {error.strerror}", hint=hint) from error
-        if error.errno in _BROKEN:
-            raise HostError(f"can't use the store at {path}: {error.strerror}") from error
-        raise
+        told = trouble(error, path)
+        if told is None and error.errno in _REFUSED:
+            told = HostError(f"can't use the store at {path}: {error.strerror}")
+        if told is None:
+            raise
+        raise told from error
+
+
+def trouble(error: OSError, place: Path | str) -> LazybuildError | None:
+    """What a system says that is short of something, or whose disk fails; None for all else.
+
+    `place` is named when the error names no file.
+    """
+    where, number = error.filename or place, error.errno
+    if number in _FULL:
+        hint = "make room or run `lazybuild prune`; --root moves the store"
+        return ResourceError(f"{where}: {error.strerror}", hint=hint)
+    if number in _SCARCE:
+        hint = "raise the limits on memory, processes and open files (`ulimit -a`)"
+        return ResourceError(f"{where}: {error.strerror}", hint=hint)
+    if number in _FAILING:
+        hint = "see what the kernel says of the disk (dmesg); --root moves the store"
+        return HostError(f"{where}: {error.strerror}", hint=hint)
+    return None
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether a disk could not read what it was given, for which all on it is in doubt."""
+    failed = isinstance(error, OSError) and error.errno == errno.EIO
+    return failed or "disk I/O error" in str(error)  # sqlite's words
+
+
+@contextmanager
+def tidying() -> Iterator[None]:
+    """Clean up what a sweep would find, too: a disk that fails must not hide what failed before."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FAILING:
+            raise
 
 
 def is_full(path: Path) -> bool:
     """Whether the file system has no room for another file."""
     found = os.statvfs(path)
-    no_files = bool(found.f_files) and not found.f_favail
+    no_files = bool(found.f_files) and found.f_favail < _FEW
     return no_files or found.f_bavail * found.f_frsize < _TIGHT
 
 

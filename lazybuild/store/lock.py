@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lazybuild.store import disk
+
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
@@ -30,7 +32,8 @@ def try_acquire(path: Path) -> int | None:
 
 def release(path: Path, fd: int) -> None:
     try:
-        path.unlink(missing_ok=True)
+        with disk.tidying():
+            path.unlink(missing_ok=True)
     finally:
         os.close(fd)
 

@@ -26,8 +26,9 @@ class ScratchFile:
     stream: BinaryIO
 
     def close(self) -> None:
-        self.stream.close()
-        self.path.unlink(missing_ok=True)
+        with disk.tidying():
+            self.stream.close()
+            self.path.unlink(missing_ok=True)
 
 
 class Scratch:
@@ -55,8 +56,9 @@ class Scratch:
             yield path
         finally:
             os.close(fd)
-            if path.exists():
-                disk.remove_tree(path)
+            with disk.tidying():
+                if path.exists():
+                    disk.remove_tree(path)
 
     def trash(self, path: Path) -> Path | None:
         """Move a directory out of sight at once; `sweep` removes it. None if it is gone already."""

@@ -7,6 +7,8 @@
     places/HEX                                  where blobs lie that stay in files of the user's
     tmp/, leases/, locks/                       of living processes; `gc` sweeps the others'
     version                                     of this layout; a newer one is refused
+    reserve                                     room for a prune when the disk is full
+    boot, suspect                               after a power loss or a read error (see `boot`)
 
 Opening costs a few milliseconds. Safe for several builds at once. A commit goes: blob (fsync,
 rename, fsync), row, manifest blob, name; a crash between two leaves what nothing refers to.
@@ -19,12 +21,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from lazybuild.errors import HostError, IntegrityError, UsageError
+from lazybuild.errors import HostError, IntegrityError, ResourceError, UsageError
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import Index
-from lazybuild.store import disk, names
+from lazybuild.store import boot, disk, names, reserve
 from lazybuild.store.blobs import Blobs
 from lazybuild.store.chunks import Chunks
 from lazybuild.store.lease import Leases
@@ -37,7 +39,7 @@ FOLDERS = (
     *("blobs", "blobs/sha256", "places", "chunks", "snapshots"),
     *("cache-mounts", "tmp", "leases", "locks"),
 )
-_FILES = ("oci-layout", "index.json", "version", "meta.db")
+_FILES = ("oci-layout", "index.json", "version", "meta.db", "boot", "suspect", reserve.NAME)
 
 
 class Store:
@@ -47,15 +49,25 @@ class Store:
         self.root = root
         with disk.translated(root):
             _prepare(root)
+            reserve.keep(root)
         self.locks = root / "locks"
         self.scratch = Scratch(root / "tmp")
         self.blobs = Blobs(root, self.locks, self.scratch)
+        self.blobs.doubted = boot.doubted_since(root)
         self.chunks = Chunks(root / "chunks", self.locks)
         self.leases = Leases(root / "leases")
         fresh = not (root / "meta.db").exists()
-        self.meta = Meta(root / "meta.db")
+        self.meta = _opened(root)
         if fresh:
             names.restore(self)
+        with disk.translated(root):
+            boot.notice(self)
+
+    def doubt(self) -> None:
+        """The disk can't be trusted: check each blob when it is next used, here and later."""
+        with disk.tidying():
+            (self.root / "suspect").touch(mode=0o600)
+            self.blobs.doubted = boot.doubted_since(self.root)
 
     def snapshot_dir(self, layer_id: str) -> Path:
         """Where the directory of a layer is, when it has one."""
@@ -107,6 +119,17 @@ class Store:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _opened(root: Path) -> Meta:
+    """The database. Without room it can't be opened, and blames anything but that."""
+    try:
+        return Meta(root / "meta.db")
+    except HostError as error:
+        if not disk.is_full(root):
+            raise
+        hint = "make room, or run `lazybuild prune --all`; --root moves the store"
+        raise ResourceError(f"no space left at {root}: {error.message}", hint=hint) from error
 
 
 def _prepare(root: Path) -> None:

@@ -1,11 +1,10 @@
 """`Worker`: the solver's `Ops` on this machine. Sends each op to the module that knows it."""
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from lazybuild.errors import BuildError, LazybuildError, NotSupportedYetError, ResourceError
+from lazybuild.errors import BuildError, LazybuildError, NotSupportedYetError
 from lazybuild.events import Warned
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
@@ -16,10 +15,9 @@ from lazybuild.snapshots.lazyfs.client import DaemonDiedError
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.types import KeyPlan, Selection
+from lazybuild.store import disk
 from lazybuild.worker import execution, files, keys
 from lazybuild.worker.services import Result, Services, Source, scheme
-
-SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Worker:
@@ -68,11 +66,9 @@ class Worker:
             yield
         except OSError as error:
             self._services.check()
+            told = disk.trouble(error, self._services.store.root)
             message = f"{error.filename or ''}: {error.strerror}".strip(": ")
-            if error.errno in SCARCE:
-                hint = "make room or run `lazybuild prune`; --root moves the store"
-                raise ResourceError(message, hint=hint) from error
-            raise BuildError(message) from error
+            raise told or BuildError(message) from error
 
     def _run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
         op = vertex.op
