@@ -2,7 +2,7 @@
 
 `Gate` bounds the requests that are under way and adapts the bound: it grows while requests
 succeed and others wait, and halves when one fails. `BlobLocks` keeps two processes from fetching
-the same bytes: locks on byte ranges of a file that stands for the blob, gone when their owner is.
+the same bytes: locks on byte ranges of one file for all blobs, gone when their owner is.
 """
 
 import fcntl
@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from lazybuild.oci.digest import Digest, hex_part
+
 START_LIMIT, MAX_LIMIT = 4, 12
+BLOB_BITS = 42  # of an offset in a blob; with 20 of its digest they make a file offset
 # struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid, with their padding.
 _FLOCK = struct.Struct("hhxxxxqqixxxx")
 
@@ -83,12 +86,15 @@ class NoLocks:
 
 
 class BlobLocks:
-    """Locks of one blob among all processes that use the same store."""
+    """Locks of one blob among all processes that use the same store.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    A blob's bytes stand in the file at a place that its digest tells. That two blobs have the same
+    one is unlikely, and would make one wait for the other.
+    """
+
+    def __init__(self, path: Path, digest: Digest) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_SH)  # in use: not for the store to sweep away
+        self._base = int(hex_part(digest)[:5], 16) << BLOB_BITS
 
     @contextmanager
     def held(self, start: int, end: int) -> Iterator[bool]:
@@ -111,4 +117,6 @@ class BlobLocks:
         return True
 
     def _lock(self, command: int, kind: int, start: int, end: int) -> None:
-        fcntl.fcntl(self._fd, command, _FLOCK.pack(kind, os.SEEK_SET, start, end - start, 0))
+        fcntl.fcntl(
+            self._fd, command, _FLOCK.pack(kind, os.SEEK_SET, self._base + start, end - start, 0)
+        )

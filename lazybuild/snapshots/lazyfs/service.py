@@ -90,7 +90,7 @@ class Service:
             tree=tree,
             source=source,
             cached=not local,
-            locks=BlobLocks(self._store / "tmp" / f"fetch-{hex_part(digest)}"),
+            locks=BlobLocks(self._store / "locks" / "fetch", digest),
         )
         return self._show(layer), ""
 

@@ -7,6 +7,7 @@ from array import array
 
 import pytest
 
+from lazybuild.oci.digest import of as digest_of
 from lazybuild.snapshots.lazyfs.flight import BlobLocks, Gate
 from lazybuild.snapshots.lazyfs.plan import GAP_MAX, BlobOrder, coalesce, prefetch_end, readahead
 from lazybuild.snapshots.lazyfs.tree import Chunks
@@ -119,8 +120,17 @@ def test_urgent_requests_pass_a_full_gate():
     assert not waiting.is_alive()
 
 
+BLOB, OTHER = digest_of(b"a blob"), digest_of(b"another")
+
+
+def test_two_blobs_know_nothing_of_each_other(tmp_path):
+    one, two = BlobLocks(tmp_path / "lock", BLOB), BlobLocks(tmp_path / "lock", OTHER)
+    with one.held(0, 1 << 40), two.held(0, 1 << 40) as waited:
+        assert not waited
+
+
 def test_two_owners_of_a_range_wait_for_each_other(tmp_path):
-    one, two = BlobLocks(tmp_path / "lock"), BlobLocks(tmp_path / "lock")
+    one, two = BlobLocks(tmp_path / "lock", BLOB), BlobLocks(tmp_path / "lock", BLOB)
     seen = []
 
     def other():
@@ -142,10 +152,10 @@ def test_two_owners_of_a_range_wait_for_each_other(tmp_path):
 def test_the_lock_of_a_dead_process_is_free(tmp_path):
     child = os.fork()
     if not child:
-        BlobLocks(tmp_path / "lock").held(0, 100).__enter__()
+        BlobLocks(tmp_path / "lock", BLOB).held(0, 100).__enter__()
         os._exit(0)
     os.waitpid(child, 0)
-    with BlobLocks(tmp_path / "lock").held(0, 100) as waited:
+    with BlobLocks(tmp_path / "lock", BLOB).held(0, 100) as waited:
         assert not waited
 
 
