@@ -15,6 +15,7 @@ from lazybuild.cli import (
     config,
     debug,
     dialect,
+    durations,
     failure,
     outputs,
     stopping,
@@ -183,6 +184,7 @@ OPTIONS: list[config.Decorator] = [
         default=None,
         help="Open a shell in a step that failed.",
     ),
+    _one("--timeout", metavar="DURATION", text="End a build that takes longer: 90s, 1h30m."),
     _flag("-q", "--quiet", text="Print the image ID only."),
 ]
 
@@ -209,6 +211,7 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     mode = "quiet" if quiet else values.pop("progress")
     values.pop("progress", None)
     iidfile, metadata_file = values.pop("iidfile"), values.pop("metadata_file")
+    timeout = values.pop("timeout")
     logfile, choice = values.pop("logfile"), values.pop("on_failure") or ""
     method, form = asked_method(values)
     request = request_of(context, values)
@@ -217,7 +220,8 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
 
         return check.answer(request, method, json=form == "json")
     view = views.logged(views.open_view(debug.plain_mode(mode, choice)), logfile)
-    result = build_shown(request, view, choice)
+    with stopping.limited(durations.seconds(timeout, "--timeout") if timeout else 0.0, timeout):
+        result = build_shown(request, view, choice)
     if iidfile:
         Path(iidfile).write_text(result.config_digest)
     if metadata_file:
