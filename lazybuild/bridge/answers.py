@@ -131,12 +131,8 @@ class Bridge:
         self._talk.end()
         told = [known for known in self._talk.failures if known.message in error.message]
         own = [known for known in told if not isinstance(known, MissingError) and known.message]
-        self.error = own[-1] if own else _with_place(error)
-
-
-def _with_place(error: RemoteError) -> RemoteError:
-    place = place_of(error.status)
-    if place is not None:
-        error.span = place.span
-        error.source = place.data.decode("utf-8", "surrogateescape")
-    return error
+        self.error = own[-1] if own else error
+        place = place_of(error.status)
+        if place is not None and self.error.span is None:
+            self.error.span = place.span
+            self.error.source = place.data.decode("utf-8", "surrogateescape")

@@ -42,7 +42,7 @@ def offer(here: Platform, emulated: tuple[Platform, ...] = ()) -> Offer:
     """`here` is this machine's platform; `emulated` are others whose commands it can run."""
     worker = WorkerInfo(
         id="lazybuild",
-        labels={f"{LABEL}executor": "lazybuild", f"{LABEL}network": "host"},
+        labels={f"{LABEL}executor": "lazybuild"},
         platforms=(here, *emulated),
     )
     return Offer(

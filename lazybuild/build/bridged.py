@@ -118,15 +118,19 @@ class _Build:
         title = f"[internal] run frontend {frontend.image}"
         source, step = _vertices(image, title)
         snapshot = self._engine.images.snapshot(image)
+        self._engine.tools |= {layer.digest for layer in image.manifest.layers}
+        self._engine.ahead.begin(step)
         with (
             task(self._sink, title),
             self._engine.snapshots.mount(snapshot) as place,
             self._engine.trace.watch(step, snapshot, place.merged),
         ):
             spec = self._spec(image, place.merged, told, bridge.offer())
-            own = encode(Edge(source)).definition.SerializeToString()
+            if spec.argv != RUN:  # else there is a program where a directory would have to be
+                own = encode(Edge(source)).definition.SerializeToString()
+                spec = process.with_own_image(spec, own)
             outcome = process.converse(
-                process.with_own_image(spec, own),
+                spec,
                 bridge,
                 talk,
                 self._request.stop,

@@ -54,6 +54,9 @@ class Engine:
         self._request = request
         self.options = options
         self.converts_base = request.convert_base
+        self.tools: set[str] = set()
+        """Digests of layers that are mounted for a program of the build, and are no base."""
+
         self.images = Images(space.store, space.registry, pull=request.pull)
         self.lowers = Lowers(
             space,
@@ -88,6 +91,7 @@ class Engine:
         self.caches = Caches(space, request, self.images)
         self.cache_mounts = CacheMounts(space, request)
         self._reporter = Reporter(space.sink)
+        self._seen: dict[str, Result] = {}
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images, unverified=request.allow_unverified),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
@@ -112,12 +116,13 @@ class Engine:
             return self._attempt(head, start, records)
 
     def look(self, head: Vertex, stop: threading.Event) -> Tree:
-        """The files of a graph that is on the way to the result, until `stop` is set. Its failure
-        ends nothing else. The space must have been entered.
+        """The files of a graph that is on the way to the result, until `stop` is set. What it made
+        counts for all that is solved after it; its failure ends nothing else. The space must have
+        been entered.
         """
         records = self.caches.records(head)
         ending = AnyOf(self._request.stop, stop)
-        result = self._solver(head, Start(argv=()), records, ending).solve(head)
+        result = self._solver(head, Start(argv=()), records, ending, self._seen).solve(head)
         return result if isinstance(result, HostTree) else self.snapshots.tree(result)
 
     def sharing(self, target: str) -> Sharing:
@@ -125,7 +130,7 @@ class Engine:
         return Sharing(self._space, self.accesses, self.ahead, self.images, target=target)
 
     def _attempt(self, head: Vertex, start: Start, records: ImportedRecords) -> Snapshot:
-        solver = self._solver(head, start, records, self._request.stop)
+        solver = self._solver(head, start, records, self._request.stop, dict(self._seen))
         result = solver.solve(head)
         if isinstance(result, HostTree):
             result = hostlayer.snapshot(self._services(start, self._request.stop), result)
@@ -133,7 +138,12 @@ class Engine:
         return result
 
     def _solver(
-        self, head: Vertex, start: Start, records: ImportedRecords, stop: threading.Event
+        self,
+        head: Vertex,
+        start: Start,
+        records: ImportedRecords,
+        stop: threading.Event,
+        done: dict[str, Result],
     ) -> Solver[Result]:
         inside = self._space.inside
         commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
@@ -146,6 +156,7 @@ class Engine:
             jobs=self._request.jobs or JOBS,
             parallel=inside or not commands,
             stop=stop,
+            done=done,
         )
 
     def _renew(self) -> None:

@@ -13,8 +13,9 @@ from lazybuild.request import BuildStats, LayerStats, PrefetchStats
 def statistics(
     space: Space, engine: Engine, built: Built, events: Collector, started: float
 ) -> BuildStats:
-    base, requests = _base_layers(space, engine)
-    foreign = {layer.digest for layer in base}
+    read, requests = _read_layers(space, engine)
+    base = [layer for layer in read if layer.digest not in engine.tools]
+    foreign = {layer.digest for layer in read}
     own = [
         LayerStats(digest=layer.descriptor.digest, mode="local", size=layer.descriptor.size)
         for layer in built.layers
@@ -25,7 +26,7 @@ def statistics(
     return BuildStats(
         tier=space.tier,
         wall_seconds=round(time.monotonic() - started, 3),
-        bytes_fetched=sum(layer.bytes_fetched for layer in base),
+        bytes_fetched=sum(layer.bytes_fetched for layer in read),
         requests=requests,
         layers=(*base, *own),
         steps=events.steps(),
@@ -41,7 +42,7 @@ def _profiled(engine: Engine) -> Iterator[PrefetchStats]:
         )
 
 
-def _base_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
+def _read_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
     lazy = space.lazy_if_started()
     read = lazy.stats() if lazy is not None else {}
     layers = []

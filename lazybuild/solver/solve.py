@@ -33,6 +33,7 @@ class Solver(Generic[R]):
     """One solve. `jobs` bounds the commands that run at a time; `parallel` False keeps everything
     in the calling thread, for a process that may still have to enter a namespace. The first
     failure sets `stop`, and so does whoever wants the solve to end; nothing is begun after that.
+    `done` holds results by vertex digest, of this solve and of those that it goes on from.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Solver(Generic[R]):
         jobs: int = 8,
         parallel: bool = True,
         stop: threading.Event | None = None,
+        done: dict[str, R] | None = None,
     ) -> None:
         self._ops = ops
         self._cache = cache
@@ -51,6 +53,7 @@ class Solver(Generic[R]):
         self._parallel = parallel
         self._stop = stop or threading.Event()
         self._slots = threading.BoundedSemaphore(max(1, jobs))
+        self._done: dict[str, R] = {} if done is None else done
         self._guard = threading.Lock()
         self._keys: defaultdict[str, Once[str]] = defaultdict(Once)
         self._results: defaultdict[str, Once[R]] = defaultdict(Once)
@@ -113,7 +116,15 @@ class Solver(Generic[R]):
         with self._guard:
             cell = self._results[vertex.digest]
         with blame(vertex):
-            return cell.get(lambda: self._compute(vertex))
+            return cell.get(lambda: self._known_or_made(vertex))
+
+    def _known_or_made(self, vertex: Vertex) -> R:
+        known = self._done.get(vertex.digest)
+        if known is not None:
+            self.key(vertex)  # whoever exports a cache will ask for it
+            return known
+        made = self._done[vertex.digest] = self._compute(vertex)
+        return made
 
     def _compute(self, vertex: Vertex) -> R:
         plan = self._ops.plan(vertex)

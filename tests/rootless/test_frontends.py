@@ -1,6 +1,8 @@
 """Builds by a frontend image: ours gives what the built-in compiler does, others what they like."""
 
 import subprocess
+import textwrap
+import time
 
 import pytest
 from support.building import Builder, registry_with_base, settled
@@ -85,7 +87,145 @@ def test_our_frontend_image_gives_the_digest_that_the_built_in_compiler_gives(
     bridged = other.build(context, "-t", "x", *flags, *own)
     assert bridged.digest == native.digest
     assert "[internal] run frontend" in bridged.err
+    layers = [{layer["digest"] for layer in it.stats["layers"]} for it in (native, bridged)]
+    assert layers[0] == layers[1], "the frontend's layers are no base"
     assert "RUN --mount=type=cache" in bridged.err
     again = other.build(context, "-t", "x", *flags, *own)
     assert again.digest == native.digest
     assert all(step["cached"] for step in again.stats["steps"] if "[made" in step["name"])
+
+
+# --- a frontend that does what it is told --------------------------------------------------------
+
+
+@pytest.fixture
+def told(builder, registry):
+    """Build with a frontend that does what CODE says, over a context with a file."""
+
+    def run(name, code, *flags, expect=0):
+        line = f"# syntax={registry.host}/{name}:1\nnot a Dockerfile\n"
+        files = {"Dockerfile": line, "a.txt": "of the context\n"}
+        return builder.build(files, "-t", "x", "--build-arg", f"CODE={code}", *flags, expect=expect)
+
+    return run
+
+
+@pytest.fixture
+def scripted(told):
+    def run(code, *flags, expect=0):
+        return told("scripted", SETUP + textwrap.dedent(code), *flags, expect=expect)
+
+    return run
+
+
+SETUP = """
+import os, sys, threading, time
+from dataclasses import replace
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.ops import *
+from lazybuild.wire.encode import encode
+from lazybuild.wire.faults import RemoteError
+
+def local(name):
+    return Edge(Vertex(op=SourceOp(identifier=f"local://{name}")))
+
+def solve(head):
+    return gateway.solve(encode(head))
+
+def image(name):
+    here = gateway.ping().workers[0].platforms[0]
+    found = gateway.resolve_image(name, here, Lookup())
+    return Edge(Vertex(op=SourceOp(identifier=f"docker-image://{found.reference}")))
+
+def run(base, *args):
+    root = Mount(dest="/", input=0, output=0)
+    op = ExecOp(meta=Meta(args=args, env=("PATH=/bin",)), mounts=(root,))
+    return Edge(Vertex(op=op, inputs=(base,), options=VertexOptions(name=" ".join(args))))
+"""
+
+
+def test_a_frontend_builds_what_no_dockerfile_says(scripted, builder, base):
+    made = scripted(
+        f"""
+        step = run(image({base!r}), 'sh', '-c', 'head -c 9 /dev/urandom > /made')
+        ref = solve(Edge(replace(step.vertex, options=VertexOptions(ignore_cache=True))))
+        seen = gateway.read_file(ref, 'made')
+        assert gateway.read_file(solve(local('context')), 'a.txt') == b'of the context\\n'
+        own = solve(local('dockerfile'))
+        assert gateway.read_file(own, 'Dockerfile').startswith(b'# syntax=')
+        assert gateway.names(own, '/') == ('Dockerfile',)
+        print('for people', sorted(os.environ), file=sys.stderr)
+        print('seen', seen.hex(), file=sys.stderr)
+        gateway.give(Outcome(refs={{'': ref}}))
+        """,
+        "-o",
+        f"type=local,dest={builder.folder}/out",
+    )
+    assert f"seen {(builder.folder / 'out/made').read_bytes().hex()}" in made.err
+    assert "for people" in made.err
+    assert "LAZYBUILD_ROOT" not in made.err
+
+
+def test_a_directory_of_the_context_can_be_the_image(scripted, builder):
+    scripted(
+        "gateway.give(Outcome(refs={'': solve(local('context'))}))",
+        "-o",
+        f"type=local,dest={builder.folder}/out",
+    )
+    assert (builder.folder / "out/a.txt").read_text() == "of the context\n"
+
+
+def test_a_step_that_fails_is_the_failure_of_the_build_unless_the_frontend_goes_on(scripted, base):
+    made = scripted(
+        f"""
+        base = image({base!r})
+        try:
+            gateway.names(solve(run(base, 'sh', '-c', 'exit 6')), '/')
+        except RemoteError:
+            gateway.names(solve(run(base, 'true')), '/')
+        try:
+            gateway.names(solve(run(base, 'sh', '-c', 'exit 7')), '/')
+        except RemoteError as error:
+            gateway.fail(error.status)
+        """,
+        expect=1,
+    )
+    assert 'ERROR: process "sh -c exit 7" did not complete successfully: exit code: 7' in made.err
+
+
+def test_steps_of_a_frontend_that_is_gone_are_ended(scripted, base):
+    begun = time.monotonic()
+    made = scripted(
+        f"""
+        ref = solve(run(image({base!r}), 'sleep', '100'))
+        threading.Thread(target=lambda: gateway.names(ref, '/'), daemon=True).start()
+        time.sleep(1)
+        os._exit(5)
+        """,
+        expect=1,
+    )
+    assert "failed: exit code: 5" in made.err
+    assert time.monotonic() - begun < 100
+
+
+def test_what_a_frontend_was_last_told_may_explain_its_end(scripted):
+    made = scripted("gateway.read_file(solve(local('home')), 'x')", expect=1)
+    assert "last thing it was told is: a frontend asks for the directory 'home'" in made.err
+
+
+FAULTS = {
+    "dies": ("exit 3", "failed: exit code: 3"),
+    "never speaks": ("true", "ended without a result"),
+    "is killed": ("kill -9 $$", "killed"),
+    "sends rubbish": ("while :; do echo rubbish; done", "failed"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_frontend_that_does_not_do_its_part_is_one_clear_error(told, fault):
+    code, text = FAULTS[fault]
+    made = told("shell", code, expect=1)
+    (error,) = [line for line in made.err.splitlines() if line.startswith("ERROR: ")]
+    assert text in error
+    assert "/shell:1" in error
+    assert "Traceback" not in made.err

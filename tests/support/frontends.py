@@ -11,6 +11,13 @@ from support.rootfs import make_rootfs
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SITE = Path(sysconfig.get_path("purelib"))
+SHELL = """\
+#!/bin/sh
+for option in $(env | grep -o '^BUILDKIT_FRONTEND_OPT_[0-9]*'); do
+    eval "value=\\$$option"
+    case $value in build-arg:CODE=*) eval "${value#*CODE=}"; exit;; esac
+done
+"""
 LABELS = 'LABEL moby.buildkit.frontend.network.none="true" moby.buildkit.frontend.caps="{caps}"'
 CAPS = ("inputs", "subrequests", "contexts", "gitquerystring")
 UNUSED = shutil.ignore_patterns(
@@ -64,10 +71,14 @@ def dockerfile(entrypoint: str) -> str:
 
 
 def push_frontends(builder, host: str) -> str:
-    """Push our frontend as `HOST/own:1` and one that does what it is told as `HOST/scripted:1`.
+    """Push our frontend as `HOST/own:1`, and two that do what they are told.
 
-    The second runs the Python that the build hands it as the build argument CODE.
+    `HOST/scripted:1` runs the Python that the build hands it as the build argument CODE;
+    `HOST/shell:1`, over the registry's base image and without an entrypoint, runs a shell's.
     """
+    context = builder.context({"run": (SHELL, 0o755)})
+    (context / "Dockerfile").write_text(f"FROM {host}/base:1\nCOPY run /\n")
+    builder.build(context, "-t", f"{host}/shell:1", "--push")
     context = builder.context({})
     make_python(context)
     for name, entrypoint in (

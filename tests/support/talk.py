@@ -61,20 +61,36 @@ class Talk:
     raw: Caller = None
 
 
-@contextmanager
-def conversation(places, *, inputs=None, allow=(), patience=None):
+def bridge_of(places, *, inputs=None, allow=(), patience=None):
     engine, events = Directories(places), []
     talk = Conversation(patience or Patience())
     grants = Grants(session=SESSION, locals=frozenset(places), entitlements=frozenset(allow))
     given = Given(offer=offer(HERE), grants=grants, inputs=inputs or {})
-    bridge = Bridge(engine, given, talk, events.append)
-    with wire.served(bridge) as door:
-        piped = PipedSocket(os.dup(door), os.dup(door))
-        with open_channel(piped.target) as channel:
-            both = Talk(bridge, talk, engine, events)
-            both.gateway, both.raw = Gateway(channel), Caller(channel, SERVICE)
-            yield both
-        piped.close()
+    return Talk(Bridge(engine, given, talk, events.append), talk, engine, events)
+
+
+@contextmanager
+def connected(door):
+    """A channel over the descriptor that a frontend has as its standard input and output."""
+    piped = PipedSocket(os.dup(door), os.dup(door))
+    with open_channel(piped.target) as channel:
+        yield channel
+    piped.close()
+
+
+@contextmanager
+def speaking(door):
+    with connected(door) as channel:
+        yield Gateway(channel)
+
+
+@contextmanager
+def conversation(places, **given):
+    """Both ends of one over `places`, directories by name."""
+    both = bridge_of(places, **given)
+    with wire.served(both.bridge) as door, connected(door) as channel:
+        both.gateway, both.raw = Gateway(channel), Caller(channel, SERVICE)
+        yield both
 
 
 def local(name="context", **attrs):

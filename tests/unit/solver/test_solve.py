@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -204,3 +205,12 @@ def test_more_steps_in_a_row_than_can_be_are_refused():
     solver = Solver(FakeOps(), FakeCache(), Reporter(lambda _: None))
     with pytest.raises(BuildError, match="1000 steps stand on one another"):
         solver.solve(chain(MAX_DEPTH + 1))
+
+
+def test_a_solve_goes_on_from_the_results_of_another():
+    ops, done = FakeOps(), {}
+    head = chain(3)
+    again = replace(head, options=replace(head.options, ignore_cache=True))
+    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
+    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
+    assert ops.ran == ["base", "step 0", "step 1"]
