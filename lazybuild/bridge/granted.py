@@ -97,9 +97,7 @@ class Grants:
         if step.cdi_devices or step.meta.cgroup_parent:
             raise BuildError(f"{name}: devices and cgroups are not supported")
         for mount in step.mounts:
-            if mount.output != NO_OUTPUT and (
-                mount.dest != "/" or mount.type is not MountType.BIND
-            ):
+            if mount.output == 0 and (mount.dest != "/" or mount.type is not MountType.BIND):
                 raise BuildError(f"{name}: the result of a step is its root, not {mount.dest}")
 
 

@@ -126,6 +126,7 @@ def _proxy(message: pb.ProxyEnv) -> ProxyEnv:
 
 
 def _mount(message: pb.Mount, inputs: int) -> Mount:
+    """Go's client leaves the output of secrets and agents at 0, which says nothing."""
     require(message.output >= NO_OUTPUT, f"there is no output {message.output}")
     kind = _known(MOUNTS, message.mountType, "type of mount")
     require(not message.resultID, "a mount of a result is not a step's")
@@ -136,7 +137,7 @@ def _mount(message: pb.Mount, inputs: int) -> Mount:
     return Mount(
         dest=path(message.dest, absolute=guarded is None and not cached),
         input=number(message.input, inputs),
-        output=message.output,
+        output=NO_OUTPUT if guarded is not None else message.output,
         selector=path(message.selector),
         readonly=message.readonly,
         type=kind,

@@ -191,3 +191,10 @@ def test_broken_bytes_are_refused_or_read_and_nothing_else():
 def test_garbage_is_refused():
     with pytest.raises(HostileGraphError, match="not protobuf"):
         decode_bytes(b"\xff" * 20)
+
+
+def test_the_output_of_a_secret_says_nothing():
+    """Go's client leaves it at 0, which is the root's."""
+    secret = pb.Mount(dest="/s", input=-1, mountType=pb.SECRET, secretOpt=pb.SecretOpt(ID="s"))
+    head = decode(above(step(mounts=[secret])))
+    assert [mount.output for mount in head.vertex.op.mounts] == [0, -1]
