@@ -1,7 +1,7 @@
 """`Bridge`: answers a frontend's questions, and keeps what it hands back."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,9 +70,10 @@ class Bridge:
     # --- graphs and their files ------------------------------------------------------------------
 
     def solve(self, graph: Graph) -> str:
-        if graph.head is not None:
-            self._given.grants.check(graph.head)
         ref = self.refs.add(graph)
+        if graph.head is not None:
+            with self._explained():
+                self._given.grants.check(graph.head)
         if graph.now:
             self.evaluate(ref)
         return ref
@@ -93,8 +94,13 @@ class Bridge:
         head = self.refs.get(ref)
         if head is None:
             return EmptyTree()
-        try:
+        with self._explained():
             return self._engine.tree(head)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except LazybuildError as error:
             self.show_source(error)
             raise

@@ -4,10 +4,11 @@ A graph names its sources itself, so a frontend could ask for any directory by n
 session's files, or for a network that its user did not allow.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lazybuild.errors import BuildError, UsageError
-from lazybuild.llb.graph import Edge, walk
+from lazybuild.llb.graph import Edge, Vertex, walk
 from lazybuild.llb.ops import (
     NO_OUTPUT,
     DiffOp,
@@ -74,33 +75,36 @@ class Grants:
 
     def check(self, head: Edge) -> None:
         """Raise for an op that this engine does not do, or that nobody allowed."""
-        require_first(head, "the result")
         for vertex in walk(head.vertex):
-            for edge in vertex.inputs:
-                require_first(edge, vertex.name)
-            match vertex.op:
-                case ExecOp() as step:
-                    self._check_step(vertex.name, step)
-                case FileOp(actions=actions):
-                    if sum(action.output != NO_OUTPUT for action in actions) > 1:
-                        raise BuildError(f"{vertex.name}: a file operation with several results")
-                case DiffOp():
-                    raise BuildError(f"{vertex.name}: the difference of two trees is not supported")
+            if complaint := next(self._complaints(vertex), ""):
+                error = BuildError(f"{vertex.name}: {complaint}")
+                error.span = next(iter(vertex.options.spans), None)
+                raise error
+        if head.index:
+            raise BuildError(f"output {head.index} of {head.vertex.name} is not supported")
 
-    def _check_step(self, name: str, step: ExecOp) -> None:
+    def _complaints(self, vertex: Vertex) -> Iterator[str]:
+        yield from (
+            f"output {edge.index} of {edge.vertex.name} is not supported"
+            for edge in vertex.inputs
+            if edge.index
+        )
+        match vertex.op:
+            case ExecOp() as step:
+                yield from self._of_step(step)
+            case FileOp(actions=actions):
+                if sum(action.output != NO_OUTPUT for action in actions) > 1:
+                    yield "a file operation with several results is not supported"
+            case DiffOp():
+                yield "the difference of two trees is not supported"
+
+    def _of_step(self, step: ExecOp) -> Iterator[str]:
         if step.security is not SecurityMode.SANDBOX:
-            raise BuildError(f"{name}: security.insecure is not given to a frontend")
+            yield "security.insecure is not given to a frontend"
         if step.network is NetworkMode.HOST and "network.host" not in self.entitlements:
-            raise BuildError(
-                f"{name}: network.host is not allowed", hint="allow it with --allow network.host"
-            )
+            yield "network.host is not allowed without --allow network.host"
         if step.cdi_devices or step.meta.cgroup_parent:
-            raise BuildError(f"{name}: devices and cgroups are not supported")
+            yield "devices and cgroups are not supported"
         for mount in step.mounts:
             if mount.output == 0 and (mount.dest != "/" or mount.type is not MountType.BIND):
-                raise BuildError(f"{name}: the result of a step is its root, not {mount.dest}")
-
-
-def require_first(edge: Edge, name: str) -> None:
-    if edge.index:
-        raise BuildError(f"{name}: output {edge.index} of {edge.vertex.name} is not supported")
+                yield f"the result of a step is its root, not {mount.dest}"

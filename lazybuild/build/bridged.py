@@ -166,9 +166,11 @@ class _Build:
         )
 
     def _inputs(self) -> Mapping[str, Edge | None]:
-        """A context that is a graph of ours."""
-        name = self._given.context.partition(":")[2]
-        return {MAIN: self._given.inputs[name].head} if name in self._given.inputs else {}
+        """A context that is a graph of ours, for the Dockerfile too unless that is given apart."""
+        found = self._given.inputs.get(self._given.context.partition(":")[2])
+        if found is None:
+            return {}
+        return dict.fromkeys((MAIN,) if self._given.apart else (MAIN, LOCAL), found.head)
 
     def _spec(
         self, image: Image, rootfs: Path, told: Mapping[str, str], offered: Offer

@@ -58,10 +58,10 @@ def has_own_file(given: Inputs) -> bool:
 
 def _context(given: Inputs) -> Mapping[str, str]:
     """A context that is no directory: its URL; `Inputs` of the protocol gives what has none."""
-    if given.context.startswith(("local:", "input:")):
+    if given.context.startswith("local:"):
         return {}
     apart = {"dockerfilekey": LOCAL} if given.apart else {}
-    return {MAIN: given.context, **apart}
+    return apart if given.context.startswith("input:") else {MAIN: given.context, **apart}
 
 
 def _row(words: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.events import Warned
@@ -285,7 +286,9 @@ class _Calls:
             git = pb.ResolveSourceGitResponse(Checksum=found.checksum, Ref=found.name)
             return pb.ResolveSourceMetaResponse(Source=request.Source, Git=git)
         file = pb.ResolveSourceHTTPResponse(
-            Checksum=found.checksum, Filename=found.name, LastModified=found.changed
+            Checksum=found.checksum,
+            Filename=found.name,
+            LastModified=Timestamp(seconds=found.changed) if found.changed else None,
         )
         return pb.ResolveSourceMetaResponse(Source=request.Source, HTTP=file)
 

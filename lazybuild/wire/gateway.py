@@ -141,7 +141,7 @@ class Gateway:
             Source=ops_pb2.SourceOp(identifier=source.identifier, attrs=dict(source.attrs))
         )
         answer = self._caller.call("ResolveSourceMeta", request, pb.ResolveSourceMetaResponse)
-        return answer.HTTP.LastModified or None
+        return answer.HTTP.LastModified.seconds or None
 
     def solve(self, graph: Encoded, imports: Iterable[CacheImport] = ()) -> str:
         """A ref for what the graph makes, lazily; "" for an empty file system."""

@@ -1,7 +1,10 @@
+import datetime
+
 from lazybuild.wire.buildkit_frontend_protos import caps_pb2 as _caps_pb2
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2 as _ops_pb2
 from lazybuild.wire.buildkit_frontend_protos import stat_pb2 as _stat_pb2
 from lazybuild.wire.buildkit_frontend_protos import status_pb2 as _status_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -218,8 +221,8 @@ class ResolveSourceHTTPResponse(_message.Message):
     LASTMODIFIED_FIELD_NUMBER: _ClassVar[int]
     Checksum: str
     Filename: str
-    LastModified: int
-    def __init__(self, Checksum: _Optional[str] = ..., Filename: _Optional[str] = ..., LastModified: _Optional[int] = ...) -> None: ...
+    LastModified: _timestamp_pb2.Timestamp
+    def __init__(self, Checksum: _Optional[str] = ..., Filename: _Optional[str] = ..., LastModified: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SolveRequest(_message.Message):
     __slots__ = ("Definition", "Frontend", "FrontendOpt", "allowResultReturn", "allowResultArrayRef", "Final", "ExporterAttr", "CacheImports", "FrontendInputs", "Evaluate")

@@ -122,6 +122,9 @@ def test_images_and_other_sources(talk):
     answer = talk.raw.call("ResolveImageConfig", request, pb.ResolveImageConfigResponse)
     assert answer.Ref == "debian|None"
     assert talk.gateway.source_time(SourceOp(identifier="https://a.test/x")) == 7
+    request = pb.ResolveSourceMetaRequest(Source=ops_pb2.SourceOp(identifier="https://a.test/x"))
+    answer = talk.raw.call("ResolveSourceMeta", request, pb.ResolveSourceMetaResponse)
+    assert answer.HTTP.SerializeToString().endswith(b"\x1a\x02\x08\x07"), "a Timestamp of 7 s"
     request = pb.ResolveSourceMetaRequest(Source=ops_pb2.SourceOp(identifier="git://a.test/x#main"))
     answer = talk.raw.call("ResolveSourceMeta", request, pb.ResolveSourceMetaResponse)
     assert answer.Git.Checksum == "sha256:" + "b" * 64
@@ -240,7 +243,7 @@ NOT_GRANTED = {
         "oci-layout",
     ),
     "a file of the host": (Edge(Vertex(op=SourceOp(identifier="file:///etc/passwd"))), "file:///"),
-    "the host's network": (step(network=NetworkMode.HOST), "network.host is not allowed"),
+    "the host's network": (step(network=NetworkMode.HOST), "network.host is not allowed without"),
     "a mount as the result": (
         step(inputs=(local(),), root=1, mounts=(Mount(dest="/m", input=0, output=0),)),
         "the result of a step is its root",
@@ -264,6 +267,14 @@ def test_what_was_not_granted_is_refused(talk, case):
 
 def test_a_writable_mount_whose_result_nobody_takes_is_no_matter(talk):
     assert solved(talk, step(inputs=(local(),), mounts=(Mount(dest="/m", input=0, output=1),)))
+
+
+def test_a_refused_op_is_shown_where_it_stands(talk):
+    where = (Span(path="Dockerfile", line=2, end_line=2),)
+    head = step(network=NetworkMode.HOST, spans=where)
+    graph = encode(head, Style(texts=(Text(path="Dockerfile", data=b"FROM x\nRUN y\n"),)))
+    error = refused(lambda: talk.gateway.solve(graph), "without --allow network.host")
+    assert place_of(error.status).span.line == 2
 
 
 def test_what_the_user_allows_is_allowed(place):

@@ -72,3 +72,9 @@ def test_a_context_behind_a_url_holds_the_file_unless_it_was_given_apart():
     assert "dockerfilekey" not in told(inside)
     apart = told(replace(inside, apart=True, path="-"))
     assert (apart["filename"], apart["dockerfilekey"]) == ("Dockerfile", "dockerfile")
+
+
+def test_a_context_that_is_a_graph_comes_as_an_input():
+    inside = replace(GIVEN, context="input:stdin", path="Dockerfile")
+    assert "context" not in told(inside)
+    assert told(replace(inside, apart=True))["dockerfilekey"] == "dockerfile"
