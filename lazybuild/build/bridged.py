@@ -28,9 +28,8 @@ from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.draft import DEFAULT_PATH
 from lazybuild.dockerfile.options import Compiled
-from lazybuild.dockerfile.syntax import Frontend
 from lazybuild.errors import BuildError, LazybuildError, UsageError
-from lazybuild.events import Sink, VertexLog
+from lazybuild.events import Noted, Sink, VertexLog
 from lazybuild.executor.spec import StepSpec
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import ExecOp, Meta, Mount, NetworkMode, Platform, SourceOp
@@ -50,6 +49,7 @@ CAPABILITIES = "moby.buildkit.frontend.caps"
 INPUTS = "moby.buildkit.frontend.inputs"
 TRUE = frozenset({"1", "t", "true"})
 PRODUCT = "lazybuild"
+QUESTIONS = {"check": "frontend.lint"}
 
 
 @contextmanager
@@ -72,17 +72,40 @@ def build(
     space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
 ) -> Compiled:
     """What the frontend of `given` makes of it. The space must have been entered."""
-    if given.frontend is None:
-        raise ValueError("the built-in compiler is no frontend image")
-    return _Build(space, request, given, engine, sink).run(given.frontend)
+    work = _Work(space, request, given, engine, sink)
+    with work.talking() as bridge:
+        made = compiled(work.outcome(bridge), bridge.refs, translate.here(), request.epoch)
+    return replace(made, stage=request.target)
 
 
-class _Build:
+def ask(
+    space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink, *, method: str
+) -> Mapping[str, bytes]:
+    """What the frontend of `given` answers to a question about it. As `build`."""
+    work = _Work(space, request, given, engine, sink)
+    with work.talking() as bridge:
+        return work.outcome(bridge, QUESTIONS.get(method, f"frontend.{method}")).metadata
+
+
+def answer(said: Mapping[str, bytes], *, json: bool) -> tuple[str, int]:
+    """The text for the user, and the code to end with."""
+    kind = "result.json" if json else "result.txt"
+    if kind not in said:
+        raise BuildError(f"the frontend gives no {kind}")
+    status = said.get("result.statuscode", b"0")
+    failed = not status.isdigit() or int(status[:9]) != 0
+    return said[kind].decode("utf-8", "replace"), int(failed)
+
+
+class _Work:
     """One frontend at work."""
 
     def __init__(
         self, space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
     ) -> None:
+        if given.frontend is None:
+            raise ValueError("the built-in compiler is no frontend image")
+        self._frontend = given.frontend
         self._space = space
         self._request = request
         self._given = given
@@ -90,32 +113,26 @@ class _Build:
         self._sink = sink
         self._session = token_hex(12)
         self._over = threading.Event()
+        self._talk = Conversation(Patience())
 
-    def run(self, frontend: Frontend) -> Compiled:
-        told = options(self._request, self._given, frontend)
-        image = self._image(frontend)
-        _require_capabilities(image, told, self._inputs())
-        talk = Conversation(Patience())
+    @contextmanager
+    def talking(self) -> Iterator[Bridge]:
+        """What answers the frontend; errors are shown with the files that it sent."""
         solving = Solving(self._space, self._request, self._engine, self._sink, self._over)
         given = Given(offer=offer(translate.here()), grants=self._grants(), inputs=self._inputs())
-        bridge = Bridge(solving, given, talk, self._sink)
+        bridge = Bridge(solving, given, self._talk, self._sink)
         try:
-            outcome = self._converse(frontend, image, bridge, talk, told)
-            made = compiled(outcome, bridge.refs, translate.here(), self._request.epoch)
+            yield bridge
         except LazybuildError as error:
             bridge.show_source(error)
             raise
-        return replace(made, stage=self._request.target)
 
-    def _converse(
-        self,
-        frontend: Frontend,
-        image: Image,
-        bridge: Bridge,
-        talk: Conversation,
-        told: Mapping[str, str],
-    ) -> Outcome:
-        title = f"[internal] run frontend {frontend.image}"
+    def outcome(self, bridge: Bridge, question: str = "") -> Outcome:
+        """Run the process to its end. A question is asked instead of building."""
+        image = self._image()
+        told = options(self._request, self._given, self._frontend, question)
+        _require_capabilities(image, told, self._inputs())
+        title = f"[internal] run frontend {self._frontend.image}"
         source, step = _vertices(image, title)
         snapshot = self._engine.images.snapshot(image)
         self._engine.tools |= {layer.digest for layer in image.manifest.layers}
@@ -132,9 +149,9 @@ class _Build:
             outcome = process.converse(
                 spec,
                 bridge,
-                talk,
+                self._talk,
                 self._request.stop,
-                name=frontend.image,
+                name=self._frontend.image,
                 let_go=self._over.set,
                 listen=partial(self._listen, title),
             )
@@ -144,7 +161,8 @@ class _Build:
     def _listen(self, title: str, stream: int, data: bytes) -> None:
         self._sink(VertexLog(vertex=title, stream=stream, data=data))
 
-    def _image(self, frontend: Frontend) -> Image:
+    def _image(self) -> Image:
+        frontend = self._frontend
         name = frontend.image
         if other := self._given.contexts.get(name, ""):
             if not other.startswith(IMAGE):
@@ -181,8 +199,7 @@ class _Build:
             "BUILDKIT_WORKERS": json.dumps([worker_json(worker) for worker in offered.workers]),
             "BUILDKIT_EXPORTEDPRODUCT": PRODUCT,
         }
-        silent = container.labels.get(NO_NETWORK, "").lower() in TRUE
-        none = silent or self._request.network == NetworkMode.NONE
+        none = self._request.network == NetworkMode.NONE or self._is_silent(container.labels)
         return StepSpec(
             argv=container.entrypoint or RUN,
             rootfs=rootfs,
@@ -191,6 +208,15 @@ class _Build:
             network=NetworkMode.NONE if none else NetworkMode.UNSET,
             host=self._space.entered,
         )
+
+    def _is_silent(self, labels: Mapping[str, str]) -> bool:
+        """Whether an image that says it needs no network can be held to that."""
+        silent = labels.get(NO_NETWORK, "").lower() in TRUE
+        if silent and not self._space.entered.mounts:
+            text = "the frontend wants no network, and this host can't take it away (T6)"
+            self._sink(Noted(message=text))
+            return False
+        return silent
 
 
 def _vertices(image: Image, title: str) -> tuple[Vertex, Vertex]:

@@ -1,12 +1,13 @@
 """What a Dockerfile says without being built: checks, the outline of a target, the targets."""
 
-from lazybuild.build import inputs, translate
+from lazybuild.build import extra, inputs, translate
+from lazybuild.build.engine import Engine
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.run import open_space
 from lazybuild.dockerfile import checks, lint, outline, targets
 from lazybuild.dockerfile.options import MAIN_CONTEXT
-from lazybuild.errors import DockerfileError, UsageError
+from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.events import Sink
 from lazybuild.request import BuildRequest
 from lazybuild.sources.images import Images
@@ -17,12 +18,28 @@ CALLS = ("check", "outline", "targets")
 def call(request: BuildRequest, method: str, sink: Sink, *, json: bool) -> tuple[str, int]:
     """The answer as text or JSON, and the code to end with: 1 when a check found something."""
     given = inputs.read(request)
-    given.require_dockerfile(f"--call {method}")
     try:
+        if given.frontend is not None:
+            return _asked(request, given, method, sink, json=json)
         return _answer(request, given, method, sink, json=json)
-    except DockerfileError as error:
+    except LazybuildError as error:
         error.source = error.source or given.source
         raise
+
+
+def _asked(
+    request: BuildRequest, given: Inputs, method: str, sink: Sink, *, json: bool
+) -> tuple[str, int]:
+    """What the frontend of the file says itself."""
+    frontend = given.frontend
+    with extra.libraries(f"the frontend {frontend.image if frontend else ''}"):
+        from lazybuild.build import bridged  # noqa: PLC0415 - as said
+    options = translate.writer_options(request)
+    with open_space(request, sink) as space, bridged.granted(given) as granted:
+        space.enter()
+        engine = Engine(space, request, granted.directories, options)
+        said = bridged.ask(space, request, granted, engine, sink, method=method)
+    return bridged.answer(said, json=json)
 
 
 def _answer(

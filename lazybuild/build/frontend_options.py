@@ -17,10 +17,14 @@ LOCAL = "dockerfile"
 """The name of the directory that holds nothing but the Dockerfile and its ignore file."""
 
 CONTEXTS = "moby.buildkit.frontend.contexts"
+SUBREQUESTS = "moby.buildkit.frontend.subrequests"
 
 
-def options(request: BuildRequest, given: Inputs, frontend: Frontend) -> Mapping[str, str]:
-    """Empty ones are left out."""
+def options(
+    request: BuildRequest, given: Inputs, frontend: Frontend, question: str = ""
+) -> Mapping[str, str]:
+    """Empty ones are left out. `question` is what is asked about the build that it would be."""
+    needed = {f"{CONTEXTS}+forward": given.contexts, SUBREQUESTS: question}
     found = {
         "source": frontend.image,
         "cmdline": frontend.line,
@@ -32,7 +36,8 @@ def options(request: BuildRequest, given: Inputs, frontend: Frontend) -> Mapping
         "shm-size": str(request.shm_size or ""),
         "force-network-mode": request.network if request.network != "default" else "",
         "image-resolve-mode": "pull" if request.pull else "",
-        "frontend.caps": f"{CONTEXTS}+forward" if given.contexts else "",
+        "requestid": question,
+        "frontend.caps": ",".join(name for name, wanted in needed.items() if wanted),
         **_context(given),
         **{f"build-arg:{name}": value for name, value in request.build_args.items()},
         **{f"label:{name}": value for name, value in request.labels.items()},

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from lazybuild.build import agents, inputs, platforms, room, translate
+from lazybuild.build import agents, extra, inputs, platforms, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.deliver import check_pushes, deliver
@@ -22,7 +22,7 @@ from lazybuild.build.stats import statistics
 from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import MAIN_CONTEXT, Compiled
-from lazybuild.errors import HostError, LazybuildError, ResourceError
+from lazybuild.errors import LazybuildError, ResourceError
 from lazybuild.events import Sink
 from lazybuild.oci import codec
 from lazybuild.request import Builder, BuildRequest, BuildResult
@@ -69,21 +69,9 @@ def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult
 
 
 def _elsewhere(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
-    with _extra("--builder"):
+    with extra.libraries("--builder"):
         from lazybuild.build import remotely  # noqa: PLC0415 - as said
     return remotely.build(request, builder, sink)
-
-
-@contextmanager
-def _extra(what: str) -> Iterator[None]:
-    """Around the import of what speaks BuildKit's protocols: its libraries are an extra."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise HostError(
-            f"{what} needs {error.name}, which is not installed",
-            hint="pip install 'lazybuild[buildkit]'",
-        ) from error
 
 
 def _each_platform(request: BuildRequest, sink: Sink) -> BuildResult:
@@ -187,7 +175,7 @@ def _compiler(given: Inputs) -> Iterator[tuple[Compile, Inputs]]:
     if given.frontend is None:
         yield _compile, given
         return
-    with _extra(f"the frontend {given.frontend.image}"):
+    with extra.libraries(f"the frontend {given.frontend.image}"):
         from lazybuild.build import bridged  # noqa: PLC0415 - as said
     with bridged.granted(given) as granted:
         yield bridged.build, granted

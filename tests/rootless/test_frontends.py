@@ -95,6 +95,14 @@ def test_our_frontend_image_gives_the_digest_that_the_built_in_compiler_gives(
     assert all(step["cached"] for step in again.stats["steps"] if "[made" in step["name"])
 
 
+def test_questions_are_the_frontends_to_answer(builder, other, own):
+    context = builder.context({"Dockerfile": "FROM scratch as a\nARG X=1 \nCOPY . /\n"})
+    flags = ("--call", "outline,format=json", context)
+    assert other.run("build", *own, *flags).out == builder.run("build", *flags).out
+    found = other.run("build", *own, "--check", context, expect=1).out
+    assert found in builder.run("build", "--check", context, expect=1).out
+
+
 # --- a frontend that does what it is told --------------------------------------------------------
 
 

@@ -78,3 +78,11 @@ def test_a_context_that_is_a_graph_comes_as_an_input():
     inside = replace(GIVEN, context="input:stdin", path="Dockerfile")
     assert "context" not in told(inside)
     assert told(replace(inside, apart=True))["dockerfilekey"] == "dockerfile"
+
+
+def test_a_question():
+    given = replace(GIVEN, contexts={"data": "local:data"})
+    found = options(BuildRequest(root=Path("/")), given, FRONTEND, "frontend.lint")
+    assert found["requestid"] == "frontend.lint"
+    caps = ("contexts+forward", "subrequests")
+    assert found["frontend.caps"] == ",".join(f"moby.buildkit.frontend.{name}" for name in caps)
