@@ -17,7 +17,13 @@ from lazybuild.errors import BuildError, HostError
 from lazybuild.executor.sandbox import points
 from lazybuild.executor.sandbox.mounts import DEVICES, LINKS
 from lazybuild.executor.sandbox.refused import RefusedError
-from lazybuild.executor.spec import BindMount, FileMount, StepMount, TmpfsMount
+from lazybuild.executor.spec import (
+    KERNEL_DIRECTORIES,
+    BindMount,
+    FileMount,
+    StepMount,
+    TmpfsMount,
+)
 from lazybuild.linux import syscalls
 
 PIPES: Final = ("stdout", "stderr")  # /dev/stdout without /proc to lead to it
@@ -62,11 +68,18 @@ class Places:
             os.chmod(dev / name, SHARED_DIRECTORY)
         return dev
 
-    def put_dev(self, dev: Path) -> None:
-        stubs: list[points.Stub] = []
-        os.close(points.own_directory(self._root, "/dev", stubs))
-        self._forget(stubs)
-        self._place("/dev", dev)
+    def put_kernels(self, dev: Path) -> None:
+        """The kernel's own directories: no link leads there, and nothing written there is kept."""
+        for name in ("/dev", *KERNEL_DIRECTORIES):
+            stubs: list[points.Stub] = []
+            os.close(points.own_directory(self._root, name, stubs))
+            self._forget(stubs)
+            self._place(name, dev if name == "/dev" else self._empty())
+
+    def _empty(self) -> Path:
+        made = self._free()
+        made.mkdir(mode=0o555)
+        return made
 
     def put(self, mount: StepMount) -> None:
         match mount:
@@ -158,7 +171,7 @@ class _Exchange:
 def placed(places: Places, dev: Path, mounts: Sequence[StepMount]) -> Iterator[None]:
     """All of them, for the length of the block."""
     try:
-        places.put_dev(dev)
+        places.put_kernels(dev)
         for mount in mounts:
             places.put(mount)
         yield

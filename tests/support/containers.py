@@ -7,7 +7,8 @@ command. The user needs a range of ids.
     masked   root of a user namespace with many ids whose /proc has parts laid over, as Docker's
     alone    a plain user without a range of ids
     no-fuse  the same without a usable /dev/fuse
-    docker   the capabilities and the system calls that a container of Docker's has, no others
+    docker   the capabilities, the system calls and, for root, the processes that a container of
+             Docker's has, no others
 """
 
 import os
@@ -62,10 +63,23 @@ def docker():
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         syscalls.install_seccomp(seccomp.docker_default())
         return
+    _own_processes()
     kept = caps.mask(caps.DOCKER_DEFAULT)
     syscalls.drop_bounding(kept)
     syscalls.install_seccomp(seccomp.docker_default())
     syscalls.capset(effective=kept, permitted=kept, inheritable=0)
+
+
+def _own_processes():
+    """Go on in a child that is the first of its pid namespace's, and end as it ends."""
+    syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+    syscalls.make_private()
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        os._exit(max(0, os.waitstatus_to_exitcode(status)))
+    syscalls.die_with_parent()
+    syscalls.attach_filesystem("proc", "/proc")
 
 
 KINDS = {"masked": masked, "alone": alone, "no-fuse": lambda: alone(fuse=False), "docker": docker}

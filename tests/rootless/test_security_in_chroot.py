@@ -1,0 +1,53 @@
+"""Attacks of steps and of images once more, where steps have a chroot and no namespace (T6)."""
+
+import pytest
+from support.building import Builder, registry_with_base, settled
+from test_security_builds import (  # noqa: F401 - pytest collects them here too
+    CANARY,
+    test_a_base_whose_own_mount_points_are_hostile,
+    test_a_bind_whose_source_is_a_link_stays_in_its_stage,
+    test_a_null_device_that_an_image_brings_is_not_the_one_of_steps,
+    test_a_secret_is_nowhere_afterwards,
+    test_a_step_sees_nothing_of_the_builder,
+    test_cleaning_up_mount_points_follows_no_link_of_the_step,
+    test_targets_through_links_stay_in_the_image,
+)
+from test_security_steps import test_a_step_can_hurt_only_itself  # noqa: F401
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def base(registry):
+    return f"{registry.host}/base:1"
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A directory beside the store that is the same after every test."""
+    place = tmp_path / "outside"
+    place.mkdir()
+    (place / "canary").write_text(CANARY)
+    yield place
+    assert [(path.name, path.read_text()) for path in place.iterdir()] == [("canary", CANARY)]
+
+
+@pytest.fixture
+def builder(tmp_path, canary):
+    del canary
+    builder = Builder(tmp_path, place="docker")
+    yield builder
+    assert settled(builder.leftovers) == []
+
+
+def test_what_a_step_writes_where_proc_would_be_is_in_no_layer(builder, base, tmp_path):
+    text = f"FROM {base}\nRUN echo b > /proc/sysrq-trigger; rm -rf /sys; echo {{}} > /dev/x; true\n"
+    out = builder.folder / "out"
+    builder.build({"Dockerfile": text}, "-o", out)
+    assert [list((out / name).iterdir()) for name in ("proc", "sys", "dev")] == [[], [], []]
