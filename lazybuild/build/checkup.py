@@ -7,19 +7,22 @@ import os
 import pwd
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lazybuild.build.finding import Finding
 from lazybuild.build.surroundings import surroundings
 from lazybuild.errors import HostError
-from lazybuild.executor import idmap, ladder, mapping, trial
+from lazybuild.executor import causes, idmap, ladder, mapping, trial
 from lazybuild.executor.host import Host
 from lazybuild.linux import syscalls
 
 ALL_IDS = 65536
 OLDEST_KERNEL = (5, 13)
 LITTLE_ROOM = 5 << 30
+SAMPLE = 8 << 20
 SLOW_OR_UNSAFE = {
     0x6969: ("NFS", "its locks and renames are not safe for a store"),
     0x517B: ("SMB", "its locks and renames are not safe for a store"),
@@ -49,13 +52,16 @@ def ladder_findings(root: Path) -> Iterator[Finding]:
         yield Finding(name="tier", verdict="no", text=error.message, fix=error.hint)
         return
     yield Finding(name="tier", verdict="ok", text=f"{host.tier}: {host.reason}")
+    if not host.mounts:
+        yield chroot()
+        return
     if host.one_id:
         yield one_id()
     elif host.ids == "range":
         yield entered(host)
     if not host.pids:
         yield masked()
-    yield fuse(host)
+    yield fuse(host) if host.overlay else copies(root)
 
 
 def entered(host: Host) -> Finding:
@@ -84,6 +90,27 @@ def one_id() -> Finding:
         " in a step stays root",
         fix=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}"
         " (and apt-get install uidmap)",
+    )
+
+
+def chroot() -> Finding:
+    return Finding(
+        name="chroot",
+        verdict="warn",
+        text="no namespaces: steps have no /proc and no network of their own, and could reach"
+        " other processes of this container",
+        fix=causes.CONTAINER_FLAGS,
+    )
+
+
+def copies(root: Path) -> Finding:
+    return Finding(
+        name="overlay",
+        verdict="warn",
+        text=f"overlay does not work on {root}: base layers are fetched whole, and each step works"
+        " on a copy of all files",
+        fix="choose a directory on a local disk or volume with --root (docker run -v, in Kubernetes"
+        " an emptyDir); on kernels before 5.13 a newer one",
     )
 
 
@@ -162,6 +189,7 @@ def store(root: Path) -> Iterator[Finding]:
     magic = _magic(root)
     if magic in SLOW_OR_UNSAFE:
         name, why = SLOW_OR_UNSAFE[magic]
+        why += f", {speed(root) / 1e6:.0f} MB/s" if name == "overlay" else ""
         yield Finding(
             name="store",
             verdict="warn",
@@ -185,6 +213,16 @@ def store(root: Path) -> Iterator[Finding]:
             text=f"only {free / 1e9:.1f} GB are free at {root}",
             fix="lazybuild prune, or choose another place with --root",
         )
+
+
+def speed(root: Path) -> float:
+    """Bytes a second that reach the disk, of a file small enough to be no trouble."""
+    begun = time.monotonic()
+    with tempfile.TemporaryFile(dir=root) as file:
+        file.write(bytes(SAMPLE))
+        file.flush()
+        os.fsync(file.fileno())
+    return SAMPLE / max(time.monotonic() - begun, 1e-3)
 
 
 def _magic(root: Path) -> int:

@@ -4,6 +4,7 @@ Reads files and tries nothing; says only what deserves a remedy.
 """
 
 import os
+import re
 import resource
 import shutil
 import stat
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lazybuild.build.finding import Finding
-from lazybuild.executor import idmap, mapping
+from lazybuild.executor import causes, idmap, mapping
 
 PROC = Path("/proc")
+NSSWITCH = Path("/etc/nsswitch.conf")
 FEW_FILES = 4096
 FEW_NAMESPACES = 64
 FEW_INODES = 100_000
@@ -23,7 +25,9 @@ HELPERS = ("newuidmap", "newgidmap")
 def surroundings(root: Path) -> Iterator[Finding]:
     yield from helpers()
     yield from overlaps()
+    yield from sources()
     yield from confinement()
+    yield from runner()
     yield from namespaces()
     yield from files()
     yield from inodes(root)
@@ -103,6 +107,37 @@ def confinement(proc: Path = PROC) -> Iterator[Finding]:
             text=f"AppArmor's profile {label.split()[0]} lies on this container",
             fix="docker run --security-opt apparmor=unconfined; in Kubernetes"
             " appArmorProfile: {type: Unconfined}",
+        )
+
+
+def sources(path: Path = NSSWITCH) -> Iterator[Finding]:
+    """Ranges of a directory service are those of newuidmap, but are not in the files."""
+    found = re.search(r"(?m)^subid:\s*(.*\S)", _read(path))
+    if found and "files" not in found[1].split() and not _own_lines():
+        yield Finding(
+            name="ranges",
+            verdict="warn",
+            text=f"ranges of ids come from {found[1]} ({path}), which is not asked",
+            fix=f"write this user's range (getsubids shows it) into {mapping.SUBUID} and"
+            f" {mapping.SUBGID}",
+        )
+
+
+def _own_lines() -> bool:
+    return any(idmap.has_range(os.getuid(), path) for path in (mapping.SUBUID, mapping.SUBGID))
+
+
+def runner(proc: Path = PROC) -> Iterator[Finding]:
+    """GitHub's runners from ubuntu-24.04 on have a restriction that a workflow may lift.
+
+    Sources: actions/runner-images#10443; GitHub's docs, "Variables reference": GITHUB_ACTIONS.
+    """
+    if os.environ.get("GITHUB_ACTIONS") and causes.sysctl(causes.APPARMOR, proc) == "1":
+        yield Finding(
+            name="runner",
+            verdict="warn",
+            text=f"this runner of GitHub's has {causes.APPARMOR}=1",
+            fix=f"a step before the build: run: sudo sysctl -w {causes.APPARMOR}=0",
         )
 
 

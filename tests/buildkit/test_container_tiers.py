@@ -2,6 +2,7 @@
 the profile that is shipped (T4, T3), as another user, and with more.
 """
 
+import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,14 @@ class Containers:
         out = ("-t", "x", "-o", f"type=tar,dest={here}/x.tar", here)
         return self.moby.contain(self.image, *words, *out, flags=flags, check=check)
 
+    def doctor(self, *flags):
+        """(exit code, verdicts by name)"""
+        words = ("-m", "lazybuild", "doctor", "--json", "--root", "/var/tmp/store")
+        run = self.moby.contain(self.image, *words, flags=flags, check=False)
+        found = json.loads(run.stdout)
+        assert [it for it in found if it["verdict"] != "ok" and not it["fix"]] == []
+        return run.returncode, {it["name"]: it["verdict"] for it in found}
+
 
 @pytest.fixture(scope="module")
 def containers(moby, machine):
@@ -110,3 +119,13 @@ def test_a_plain_user_in_a_default_container(containers, context):
         assert way in refused.stderr
     (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     assert containers.build(context, "--user=1000").returncode == 0
+
+
+def test_the_doctor_in_a_container(containers):
+    code, found = containers.doctor()
+    assert (code, found["tier"], found["chroot"], found["store"]) == (0, "ok", "warn", "warn")
+    assert "fuse" not in found
+    code, found = containers.doctor("--user=1000")
+    assert (code, found["tier"]) == (1, "no")
+    code, found = containers.doctor("--user=1000", containers.profile)
+    assert (code, found["ids"], found["proc"], found["overlay"]) == (0, "warn", "warn", "warn")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lazybuild.build import surroundings
-from lazybuild.executor import idmap
+from lazybuild.executor import idmap, mapping
 
 
 def only(found):
@@ -68,6 +68,29 @@ def test_a_low_limit_of_namespaces_is_named(tmp_path, limit, count):
     (tmp_path / "sys/user").mkdir(parents=True)
     (tmp_path / "sys/user/max_user_namespaces").write_text(limit + "\n")
     assert len(list(surroundings.namespaces(tmp_path))) == count
+
+
+@pytest.mark.parametrize(
+    ("line", "count"), [("subid: sss", 1), ("subid: files sss", 0), ("passwd: sss", 0), ("", 0)]
+)
+def test_ranges_that_nobody_asks_for_are_named(tmp_path, monkeypatch, line, count):
+    (tmp_path / "nsswitch.conf").write_text(f"hosts: dns\n{line}\n")
+    for name in ("SUBUID", "SUBGID"):
+        monkeypatch.setattr(mapping, name, tmp_path / "none")
+    found = list(surroundings.sources(tmp_path / "nsswitch.conf"))
+    assert [it.name for it in found] == ["ranges"] * count
+
+
+@pytest.mark.parametrize(
+    ("actions", "value", "count"), [("true", "1", 1), ("true", "0", 0), ("", "1", 0)]
+)
+def test_a_runner_of_github_is_told_its_step(tmp_path, monkeypatch, actions, value, count):
+    place = tmp_path / "sys/kernel/apparmor_restrict_unprivileged_userns"
+    place.parent.mkdir(parents=True)
+    place.write_text(value)
+    monkeypatch.setenv("GITHUB_ACTIONS", actions)
+    found = list(surroundings.runner(tmp_path))
+    assert ["sudo sysctl -w" in it.fix for it in found] == [True] * count
 
 
 @pytest.mark.parametrize(("hard", "count"), [(1024, 1), (resource.RLIM_INFINITY, 0), (1 << 20, 0)])
