@@ -19,6 +19,7 @@ from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
+from lazybuild.build.veil import Veil
 from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.options import MAIN_CONTEXT, Compiled
@@ -42,12 +43,12 @@ def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> Buil
 
     Several builds may share a `space`, one after the other: its store, registry and namespaces.
     """
-    with agents.ready(request) as given:
+    with agents.ready(request) as given, Veil(request, sink) as veiled:
         if given.builder is not None:
-            return _elsewhere(given, given.builder, sink)
+            return _elsewhere(given, given.builder, veiled)
         if len(given.platforms) > 1:
-            return _each_platform(given, sink)
-        return _here(given, sink, space)
+            return _each_platform(given, veiled)
+        return _here(given, veiled, space)
 
 
 def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult:

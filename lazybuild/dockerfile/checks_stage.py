@@ -5,7 +5,6 @@ pass over it. Pure.
 """
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -27,13 +26,8 @@ from lazybuild.dockerfile.instructions import (
     Workdir,
 )
 from lazybuild.dockerfile.scope import Globals, StageScope, stage_scopes
+from lazybuild.dockerfile.sensitive import looks_secret
 from lazybuild.dockerfile.stages import Stage
-
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
-    re.IGNORECASE,
-)
-_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 
 Message = tuple[str, str]
 """A rule and what it says."""
@@ -153,7 +147,7 @@ def _repeated(step: Step, state: _State) -> Iterator[Found]:
 
 def _secrets(keyword: str, names: Iterable[str]) -> Iterator[Message]:
     for name in names:
-        if _SECRET.search(name) and not _NO_SECRET.search(name):
+        if looks_secret(name):
             yield (
                 "SecretsUsedInArgOrEnv",
                 f"Do not use ARG or ENV instructions for sensitive data ({keyword} {quote(name)})",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import log10
 from typing import TypedDict, Unpack
 
-from lazybuild.dockerfile import paths, platforms
+from lazybuild.dockerfile import paths, platforms, sensitive
 from lazybuild.dockerfile.excerpt import masked
 from lazybuild.dockerfile.instructions import Copy, Run, Step, Variable, Workdir
 from lazybuild.dockerfile.options import ResolvedImage
@@ -140,7 +140,8 @@ class Draft:
 
     def title(self, text: str, *, triggered: bool = False) -> str:
         """`[dev 3/5] text`, counting one step further."""
-        text = masked(text)
+        given = {variable.name: variable.default or "" for variable in self.args}
+        text = sensitive.hide(masked(text), sensitive.values(given))
         if not self.total:
             return text
         self.done += 1

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 from support.building import Builder, registry_with_base, settled
+from support.contents import everything
 from support.faults import ALWAYS, Fault
 
 pytestmark = pytest.mark.rootless
@@ -80,19 +81,6 @@ def test_copy_reads_nothing_beyond_the_context(builder, canary, source):
     (context / "up").symlink_to("../outside")
     refused(builder, context)
     assert CANARY.encode() not in everything(builder.root)
-
-
-def everything(folder):
-    """The bytes of all files, as they lie there and unpacked where they are gzip."""
-    found = []
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
-            data = path.read_bytes()
-            found.append(data)
-            if data[:2] == b"\x1f\x8b":
-                run = subprocess.run(["gzip", "-dc"], input=data, capture_output=True, check=False)
-                found.append(run.stdout)
-    return b"\n".join(found)
 
 
 def test_a_copy_through_a_link_of_the_image_stays_in_the_image(builder, base, canary):
