@@ -12,6 +12,7 @@ from pathlib import Path
 from lazybuild.build import remotes
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
+from lazybuild.build.bases import Bases
 from lazybuild.build.cache_mounts import CacheMounts
 from lazybuild.build.caches import Caches, Solved
 from lazybuild.build.lowers import Lowers
@@ -80,12 +81,14 @@ class Engine:
             source=request.profile_from,
             background=request.background_fetch,
         )
+        self.bases = Bases(space.store, self.images, self.lowers, space.sink)
         self.trace = Trace(
             space,
             self.snapshots,
             self.accesses,
             self.ahead,
             ordered=request.epoch is not None,
+            begun=self.bases.begin,
             bases=request.convert_base,
         )
         self.caches = Caches(space, request, self.images)
@@ -131,7 +134,11 @@ class Engine:
 
     def _attempt(self, head: Vertex, start: Start, records: ImportedRecords) -> Snapshot:
         solver = self._solver(head, start, records, self._request.stop, dict(self._seen))
-        result = solver.solve(head)
+        self.bases.plan(head, solver.runs)
+        try:
+            result = solver.solve(head)
+        finally:
+            self.bases.end()
         if isinstance(result, HostTree):
             result = hostlayer.snapshot(self._services(start, self._request.stop), result)
         self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))

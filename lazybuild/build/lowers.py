@@ -11,6 +11,8 @@ from lazybuild.estargz import footer
 from lazybuild.estargz.entry import Item
 from lazybuild.estargz.footer import Layout
 from lazybuild.events import Noted, Warned
+from lazybuild.oci.descriptor import Descriptor
+from lazybuild.snapshots.lazyfs.client import LazyFs
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.store import Layer
 from lazybuild.worker.services import NamespaceNeededError
@@ -46,6 +48,7 @@ class Lowers:
         self._require_lazy = require_lazy
         self._unverified = allow_unverified
         self._lock = threading.Lock()
+        self._showing: dict[str, threading.Lock] = {}
         self._modes: dict[str, Mode] = {}
         self._shown: dict[tuple[int, str], tuple[str | None, tuple[Path | None, str]]] = {}
 
@@ -83,7 +86,13 @@ class Lowers:
             return None, "no FUSE on this host"
         if layer.descriptor is None or not (layer.toc_digest or self._unverified):
             return None, "not eStargz"
-        blobs, digest = self._space.store.blobs, layer.descriptor.digest
+        with self._lock:
+            one = self._showing.setdefault(layer.descriptor.digest, threading.Lock())
+        with one:
+            return self._added(lazy, layer, layer.descriptor)
+
+    def _added(self, lazy: LazyFs, layer: Layer, descriptor: Descriptor) -> tuple[Path | None, str]:
+        blobs, digest = self._space.store.blobs, descriptor.digest
         toc_digest, known = self._shown.get((lazy.pid, digest), (layer.toc_digest, None))
         if toc_digest != layer.toc_digest:
             return None, "another image of this build has another TOC for the same blob"
@@ -92,7 +101,7 @@ class Lowers:
             if blob is None and not layer.origins:
                 raise blobs.lost(digest)
             known = lazy.add(
-                layer.descriptor,
+                descriptor,
                 layer.toc_digest or "",
                 origins=layer.origins,
                 blob=blob,

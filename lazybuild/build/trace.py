@@ -7,7 +7,7 @@ merged mount is watched. What one build saw the next ones know, as long as the l
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Trace:
         ahead: Ahead,
         *,
         ordered: bool,
+        begun: Callable[[], None],
         bases: bool = False,
     ) -> None:
         self._space = space
@@ -63,6 +64,7 @@ class Trace:
         self._accesses = accesses
         self._ahead = ahead
         self.ordered = ordered
+        self._begun = begun
         self._bases = bases
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
@@ -71,6 +73,7 @@ class Trace:
 
     @contextmanager
     def watch(self, vertex: Vertex, snapshot: Snapshot, merged: Path) -> Iterator[None]:
+        self._begun()
         distant = self._distant(snapshot)
         self._note(snapshot)
         self._ahead.before(vertex, distant)

@@ -115,7 +115,11 @@ class Snapshots:
     # --- looking ---------------------------------------------------------------------------------
 
     def tree(self, snapshot: Snapshot) -> Tree:
-        """The files of a snapshot; nothing is mounted for it."""
+        """The files of a snapshot; nothing is mounted for it. Layers are opened in parallel."""
+        closed = set(snapshot.layers) - self._trees.keys()
+        if len(closed) > 1:
+            with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+                list(pool.map(self.layer_tree, closed))
         return MergedTree([self.layer_tree(layer) for layer in snapshot.layers])
 
     def layer_tree(self, layer_id: str) -> LayerTree:

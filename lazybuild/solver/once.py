@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -50,13 +51,15 @@ def gather(tasks: Sequence[Callable[[], T]], *, parallel: bool) -> list[T]:
     cells = [Once[T]() for _ in tasks]
     pairs = list(zip(cells, tasks, strict=True))
     threads = [
-        threading.Thread(target=_outcome, args=pair, daemon=True) for pair in pairs[1:] if parallel
+        threading.Thread(target=outcome, args=(partial(cell.get, task),), daemon=True)
+        for cell, task in pairs[1:]
+        if parallel
     ]
     for thread in threads:
         thread.start()
     errors = []
     for cell, task in pairs:
-        error = _outcome(cell, task)
+        error = outcome(partial(cell.get, task))
         errors.append(error)
         if error is not None and not parallel:
             break
@@ -66,10 +69,37 @@ def gather(tasks: Sequence[Callable[[], T]], *, parallel: bool) -> list[T]:
     return [cell.get(task) for cell, task in pairs]
 
 
-def _outcome(cell: Once[T], task: Callable[[], T]) -> BaseException | None:
+class Others:
+    """Tasks in threads of their own, beside what the caller does. Their values are kept elsewhere,
+    and so are their failures, for whoever wants the values.
+    """
+
+    def __init__(self, tasks: Sequence[Callable[[], object]]) -> None:
+        self._errors: list[BaseException | None] = [None] * len(tasks)
+        self._threads = [
+            threading.Thread(target=self._do, args=pair, daemon=True) for pair in enumerate(tasks)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def raise_failure(self) -> None:
+        """The first failure that is one, once they have ended."""
+        errors = [error for error in self._errors if not isinstance(error, StoppedError)]
+        _raise_first([error for error in errors if error is not None])
+
+    def _do(self, number: int, task: Callable[[], object]) -> None:
+        self._errors[number] = outcome(task)
+
+
+def outcome(task: Callable[[], object]) -> BaseException | None:
+    """The error of a task whose value is kept elsewhere."""
     try:
-        cell.get(task)
-    except BaseException as error:  # noqa: BLE001 - handed to `gather`, which raises it
+        task()
+    except BaseException as error:  # noqa: BLE001 - for whoever wants the value to raise
         return error
     return None
 

@@ -10,14 +10,16 @@ import json
 import sys
 import threading
 from collections import defaultdict
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Generic
 
 from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.llb.graph import Edge, Vertex, depth
 from lazybuild.llb.ops import ExecOp
-from lazybuild.solver.once import Once, StoppedError, gather
+from lazybuild.solver.forecast import Forecast
+from lazybuild.solver.once import Once, Others, StoppedError, gather
 from lazybuild.solver.report import Reporter
 from lazybuild.solver.types import Cache, KeyPlan, Ops, R, Selection
 
@@ -58,6 +60,7 @@ class Solver(Generic[R]):
         self._keys: defaultdict[str, Once[str]] = defaultdict(Once)
         self._results: defaultdict[str, Once[R]] = defaultdict(Once)
         self.parts: dict[str, tuple[str, ...]] = {}  # of keys, what each input of a vertex gave
+        self._forecast = Forecast(ops, cache, self.key, self._memo)
 
     def solve(self, head: Vertex) -> R:
         """The result of a vertex. BuildError when too many steps stand on one another."""
@@ -75,6 +78,10 @@ class Solver(Generic[R]):
 
     def plan(self, vertex: Vertex) -> KeyPlan:
         return self._ops.plan(vertex)
+
+    def runs(self, vertex: Vertex) -> bool | None:
+        """Whether a vertex has to run, if it is wanted; None when only running another tells."""
+        return self._forecast.runs(vertex)
 
     def known_key(self, vertex: Vertex) -> str | None:
         """The key if this solve has computed it; nothing is done for it."""
@@ -101,12 +108,15 @@ class Solver(Generic[R]):
         plan = self._ops.plan(edge.vertex)
         if not plan.stable:
             return self._content(vertex, index, edge, selection)
-        memo = digest_of([KEY_VERSION, "content", self.key(edge.vertex), selection.fingerprint])
+        memo = self._memo(edge.vertex, selection)
         known = self._cache.memo(memo)
         if known is None:
             known = self._content(vertex, index, edge, selection)
             self._cache.save_memo(memo, known)
         return known
+
+    def _memo(self, vertex: Vertex, selection: Selection) -> str:
+        return digest_of([KEY_VERSION, "content", self.key(vertex), selection.fingerprint])
 
     def _content(self, vertex: Vertex, index: int, edge: Edge, selection: Selection) -> str:
         with blame(vertex):  # what is not there to be hashed is missed by the one that copies it
@@ -128,13 +138,28 @@ class Solver(Generic[R]):
 
     def _compute(self, vertex: Vertex) -> R:
         plan = self._ops.plan(vertex)
-        known = self._load(vertex, plan)
+        with self._meanwhile(vertex):
+            known = self._load(vertex, plan)
         if known is not None:
             self._report.cached(vertex)
             return known
         tasks = [partial(self._result, edge.vertex) for edge in vertex.inputs]
         inputs = gather(tasks, parallel=self._parallel)
         return self._run(vertex, plan, inputs)
+
+    @contextmanager
+    def _meanwhile(self, vertex: Vertex) -> Iterator[None]:
+        """Run what will have to run, too, while the key of a vertex waits for a content."""
+        beside = list(self._forecast.beside(vertex)) if self._parallel else []
+        others = Others([partial(self._result, other) for other in beside])
+        try:
+            yield
+        except StoppedError:
+            others.wait()
+            others.raise_failure()  # which is why this was stopped
+            raise
+        finally:
+            others.wait()
 
     def _load(self, vertex: Vertex, plan: KeyPlan) -> R | None:
         if not plan.stable or vertex.options.ignore_cache:

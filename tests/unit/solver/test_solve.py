@@ -10,6 +10,7 @@ from lazybuild.errors import BuildError, Span
 from lazybuild.events import VertexDone
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import ExecOp, MergeOp, Meta, SourceOp
+from lazybuild.solver.once import StoppedError
 from lazybuild.solver.report import Reporter
 from lazybuild.solver.solve import MAX_DEPTH, Solver
 from lazybuild.solver.types import KeyPlan, Selection
@@ -214,3 +215,67 @@ def test_a_solve_goes_on_from_the_results_of_another():
     Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
     Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
     assert ops.ran == ["base", "step 0", "step 1"]
+
+
+class Meeting(FakeOps):
+    """`one` and `two` only end together."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.barrier = threading.Barrier(2)
+
+    def run(self, vertex, inputs):
+        if vertex.name in ("one", "two"):
+            self.barrier.wait(10)
+        return super().run(vertex, inputs)
+
+
+class Copying(Meeting):
+    """`copy` stands on its first input and selects of the others."""
+
+    def plan(self, vertex):
+        found = super().plan(vertex)
+        return replace(found, inputs=(None, *found.inputs[1:])) if found.inputs else found
+
+
+def test_what_a_copy_stands_on_runs_while_what_it_copies_from_does():
+    head = merge("copy", run("one", source("a")), run("two", source("b")))
+    ops = Copying()
+    assert solve(head, ops) == "copy(one(a()),two(b()))"
+
+
+def test_nothing_runs_beside_a_step_whose_content_is_known():
+    cache = FakeCache()
+    head = merge("copy", run("one", source("a")), run("two", source("b")))
+    solve(head, Copying(), cache)
+    solver = Solver(FakeOps(), cache, Reporter(lambda event: None))
+    one, two = (edge.vertex for edge in head.inputs)
+    assert (solver.runs(one), solver.runs(two), solver.runs(head)) == (False, False, None)
+    cache.records = {}
+    assert (solver.runs(one), solver.runs(run("new", one))) == (True, True)
+    ops = Copying()
+    ops.barrier = threading.Barrier(1)  # the content of two is known: only one has to run for it
+    solve(head, ops, cache)
+    assert sorted(name for name in ops.ran if name not in {"a", "b"}) == ["copy", "one", "two"]
+
+
+def test_the_failure_of_a_step_beside_is_that_of_the_solve():
+    head = merge("copy", run("one", source("a")), run("two", source("b")))
+    with pytest.raises(BuildError, match="one failed"):
+        solve(head, Copying(fail=("one",)))
+
+
+def test_what_stopped_a_step_is_told_and_not_that_it_was_stopped():
+    class Stopped(Copying):
+        def run(self, vertex, inputs):
+            if vertex.name == "two":
+                assert stop.wait(10)
+                raise StoppedError("cancelled")
+            if vertex.name == "one":
+                raise BuildError("one failed")
+            return FakeOps.run(self, vertex, inputs)
+
+    stop = threading.Event()
+    head = merge("copy", run("one", source("a")), run("two", source("b")))
+    with pytest.raises(BuildError, match="one failed"):
+        solve(head, Stopped(), stop=stop)
