@@ -6,6 +6,7 @@ The command line makes a `BuildRequest`, `build` answers with a `BuildResult`.
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from lazybuild.registry.config import RegistryConfig
@@ -15,6 +16,16 @@ ALL_STAGES = ("*",)
 # Told of a step that failed, by name; the function runs a shell in it on a terminal (a file
 # descriptor) and says why there is none, or nothing.
 OnFailure = Callable[[str, Callable[[int], str]], None]
+
+
+class Pull(StrEnum):
+    """Whether registries are asked for images: even for those that are here, for the others, never
+    at all.
+    """
+
+    ALWAYS = "always"
+    MISSING = "missing"
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +114,7 @@ class BuildRequest:
     explain: bool = False
     sbom: bool = False
     provenance: str = ""
-    pull: bool = False
+    pull: Pull = Pull.MISSING
     network: str = ""
     add_hosts: tuple[str, ...] = ()
     shm_size: int = 0

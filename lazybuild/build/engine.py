@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lazybuild.build import remotes
 from lazybuild.build.accesses import Accesses
-from lazybuild.build.ahead import Ahead
+from lazybuild.build.ahead import OFF, Ahead
 from lazybuild.build.bases import Bases
 from lazybuild.build.cache_mounts import CacheMounts
 from lazybuild.build.caches import Caches, Solved
@@ -23,7 +23,7 @@ from lazybuild.estargz.writer import WriterOptions
 from lazybuild.exchange.imports import ImportedRecords
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import ExecOp
-from lazybuild.request import BuildRequest
+from lazybuild.request import BuildRequest, Pull
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot, Snapshots
@@ -78,7 +78,7 @@ class Engine:
         self.ahead = Ahead(
             space,
             self.accesses,
-            source=request.profile_from,
+            source=request.profile_from or (OFF if request.pull is Pull.NEVER else ""),
             background=request.background_fetch,
         )
         self.bases = Bases(space.store, self.images, self.lowers, space.sink)

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from lazybuild.build import translate
 from lazybuild.build.inputs import MAIN, Inputs
 from lazybuild.dockerfile.syntax import Frontend
-from lazybuild.request import ALL_STAGES, BuildRequest
+from lazybuild.request import ALL_STAGES, BuildRequest, Pull
 
 LOCAL = "dockerfile"
 """The name of the directory that holds nothing but the Dockerfile and its ignore file."""
@@ -35,7 +35,7 @@ def options(
         "ulimit": _row(request.ulimits),
         "shm-size": str(request.shm_size or ""),
         "force-network-mode": request.network if request.network != "default" else "",
-        "image-resolve-mode": "pull" if request.pull else "",
+        "image-resolve-mode": "pull" if request.pull is Pull.ALWAYS else "",
         "requestid": question,
         "frontend.caps": ",".join(name for name, wanted in needed.items() if wanted),
         **_context(given),

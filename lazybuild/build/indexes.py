@@ -64,7 +64,7 @@ def _entry(space: Space, library: Library, ref: Reference, item: Descriptor) -> 
         for blob in (document.config, *document.layers):
             fetch(space, ref.name, blob)
         return item
-    image = Images(space.store, space.registry, pull=False).load(replace(ref, digest=item.digest))
+    image = Images(space.store, space.registry).load(replace(ref, digest=item.digest))
     library.snapshot(image)
     config = image.config
     fields = {"architecture": config.architecture, "os": config.os, "variant": config.variant}

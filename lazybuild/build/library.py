@@ -16,6 +16,7 @@ from lazybuild.oci.digest import Digest
 from lazybuild.oci.image import Index, Manifest
 from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
+from lazybuild.request import Pull
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.sources import transports
 from lazybuild.sources.images import Image, Images
@@ -46,7 +47,8 @@ class Library:
     def __init__(self, space: Space, *, pull: bool = False) -> None:
         self._space = space
         self._pull = pull
-        self._images = Images(space.store, space.registry, pull=pull)
+        policy = Pull.ALWAYS if pull else Pull.MISSING
+        self._images = Images(space.store, space.registry, pull=policy)
 
     def find(self, text: str) -> Found:
         """By its place on this machine, by name or (part of) a digest in the store, by name at a

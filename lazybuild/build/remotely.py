@@ -25,7 +25,15 @@ from lazybuild.registry import assembly
 from lazybuild.remote import engine, exports
 from lazybuild.remote.engine import GatewayImages, Job
 from lazybuild.remote.files import Directories
-from lazybuild.request import Builder, BuildRequest, BuildResult, BuildStats, CacheSpec, Secret
+from lazybuild.request import (
+    Builder,
+    BuildRequest,
+    BuildResult,
+    BuildStats,
+    CacheSpec,
+    Pull,
+    Secret,
+)
 from lazybuild.wire import dial
 from lazybuild.wire.dial import Tls
 from lazybuild.wire.encode import Text
@@ -59,7 +67,7 @@ def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
         cache_imports=tuple(_cache(spec, "src") for spec in request.cache_from),
         cache_exports=tuple(_cache(spec, "dest") for spec in request.cache_to),
         entitlements=request.allow,
-        pull=request.pull,
+        pull=request.pull is Pull.ALWAYS,
     )
     try:
         said = engine.build(job, _compiler(request, given, events), events)
@@ -75,6 +83,7 @@ def _refuse(request: BuildRequest) -> None:
         "--require-lazy": request.require_lazy,
         "--allow-unverified": request.allow_unverified,
         "--convert-base": request.convert_base,
+        "--pull=never": request.pull is Pull.NEVER,
         "--sbom": request.sbom,
         "--provenance": bool(request.provenance),
         "--cache-mounts-from": bool(request.cache_mounts_from),

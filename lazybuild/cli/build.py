@@ -23,9 +23,11 @@ from lazybuild.cli import (
     views,
 )
 from lazybuild.errors import LazybuildError, UsageError
-from lazybuild.request import ALL_STAGES, Builder, BuildRequest, BuildResult, Secret, SshAgent
+from lazybuild.request import ALL_STAGES, Builder, BuildRequest, BuildResult, Pull, Secret, SshAgent
 
 EPOCH = "SOURCE_DATE_EPOCH"
+PULLS = {policy.value: policy for policy in Pull}
+PULLS |= {"newer": Pull.ALWAYS, "true": Pull.ALWAYS, "false": Pull.MISSING}
 
 
 def _flag(*names: str, text: str) -> config.Decorator:
@@ -91,8 +93,8 @@ OPTIONS: list[config.Decorator] = [
     click.option(
         "--pull",
         default="missing",
-        type=click.Choice(["always", "missing", "newer", "never", "true", "false"]),
-        help="Ask registries for base images even if the store has them.",
+        type=click.Choice([*PULLS]),
+        help="Ask registries for base images even if the store has them; never asks for nothing.",
     ),
     _one(
         "--builder",
@@ -282,7 +284,7 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         explain=given["explain"],
         sbom=attestations.sbom(given),
         provenance=attestations.provenance(given),
-        pull=given["pull"] in ("always", "newer", "true"),
+        pull=PULLS[given["pull"]],
         network=given["network"],
         add_hosts=tuple(given["add_host"]),
         shm_size=config.size(given["shm_size"], "--shm-size") if given["shm_size"] else 0,

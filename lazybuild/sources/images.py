@@ -18,6 +18,7 @@ from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
 from lazybuild.oci.transport import HOST
 from lazybuild.registry.client import Registry
+from lazybuild.request import Pull
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.store import Layer, Store
 
@@ -38,9 +39,11 @@ class Image:
 
 
 class Images:
-    """`pull` asks the registry even for what the store knows. `registry` opens it when needed."""
+    """`registry` opens the registry when it is needed."""
 
-    def __init__(self, store: Store, registry: Callable[[], Registry], *, pull: bool) -> None:
+    def __init__(
+        self, store: Store, registry: Callable[[], Registry], *, pull: Pull = Pull.MISSING
+    ) -> None:
         self._store = store
         self._registry = registry
         self._pull = pull
@@ -70,6 +73,8 @@ class Images:
             raise IntegrityError(
                 f"{ref}: {len(manifest.layers)} layers, but {len(config.diff_ids)} diff IDs"
             )
+        if self._pull is Pull.NEVER:
+            self._need_layers(ref, manifest)
         descriptor = Descriptor(media_type=manifest.media_type, digest=ref.digest, size=len(data))
         return Image(reference=ref, descriptor=descriptor, manifest=manifest, config=config)
 
@@ -134,18 +139,35 @@ class Images:
 
     def _tagged(self, ref: Reference, want: Platform) -> Digest | None:
         """The image that has this name in the store."""
-        tagged = None if self._pull else self._store.meta.image(str(ref))
+        always = self._pull is Pull.ALWAYS
+        tagged = None if always else self._store.meta.image(str(ref))
         return self._select(ref, tagged, want, 0) if tagged else None
 
     def _remembered(self, ref: Reference, want: Platform) -> Digest | None:
         """What the registry said of the name the last time."""
-        found = None if self._pull else self._store.meta.memo_get(MEMO, f"{ref} {want}")
+        always = self._pull is Pull.ALWAYS
+        found = None if always else self._store.meta.memo_get(MEMO, f"{ref} {want}")
         if found and self._store.blobs.has(digests.parse(found)):
             return digests.parse(found)
         return None
 
+    def _need_layers(self, ref: Reference, manifest: Manifest) -> None:
+        for layer in manifest.layers:
+            known = self._store.meta.layer_of(layer.digest, promised(layer.annotations) or None)
+            if not self._store.blobs.has(layer.digest) and not (known and known.directory):
+                self._asked(f"{ref.familiar}: layer {layer.digest[:19]}")
+
+    def _asked(self, what: str) -> Registry:
+        """The registry, for what is not here."""
+        if self._pull is Pull.NEVER:
+            raise BuildError(
+                f"{what} is not in the store, and --pull=never asks no registry",
+                hint="lazybuild pull --whole brings an image with its layers",
+            )
+        return self._registry()
+
     def _ask(self, ref: Reference, want: Platform) -> Digest:
-        found = self._registry().document(ref)
+        found = self._asked(ref.familiar).document(ref)
         self._store.blobs.put(found.data)
         return self._select(ref, found.descriptor, want, 0)
 
@@ -163,7 +185,7 @@ class Images:
 
     def _document(self, name: str, digest: Digest) -> bytes:
         if not self._store.blobs.has(digest):
-            data, _ = self._registry().manifest(name, digest)
+            data, _ = self._asked(f"{name}@{digest}").manifest(name, digest)
             self._store.blobs.put(data)
         with self._store.blobs.open(digest) as file:
             return file.read()
@@ -173,7 +195,7 @@ class Images:
             raise IntegrityError(f"{descriptor.digest}: an image config of {descriptor.size} bytes")
         if not self._store.blobs.has(descriptor.digest):
             with self._store.blobs.ingest() as ingest:
-                self._registry().fetch_blob(name, descriptor, ingest.write)
+                self._asked(f"{name}, its config").fetch_blob(name, descriptor, ingest.write)
                 ingest.commit(descriptor.digest)
         with self._store.blobs.open(descriptor.digest) as file:
             return file.read()

@@ -6,7 +6,7 @@ from pathlib import Path
 from lazybuild.build.frontend_options import options
 from lazybuild.build.inputs import Inputs
 from lazybuild.dockerfile.syntax import Frontend
-from lazybuild.request import ALL_STAGES, BuildRequest
+from lazybuild.request import ALL_STAGES, BuildRequest, Pull
 
 FRONTEND = Frontend(image="other/one", line="other/one a=b")
 GIVEN = Inputs(
@@ -40,7 +40,7 @@ def test_everything():
         ulimits=("nofile=1:2", "core=0"),
         shm_size=64,
         network="none",
-        pull=True,
+        pull=Pull.ALWAYS,
         no_cache=("a", "b"),
     )
     assert found == told() | {

@@ -12,7 +12,7 @@ from lazybuild.cli.main import guarded
 from lazybuild.cli.table import table
 from lazybuild.cli.verbs import ALIASES, VERBS, unknown
 from lazybuild.errors import UsageError
-from lazybuild.request import ALL_STAGES, Output, Secret, SshAgent
+from lazybuild.request import ALL_STAGES, Output, Pull, Secret, SshAgent
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_a_request_of_many_flags(tmp_path):
     )  # fmt: skip
     assert (made.root, made.context, made.dockerfile, made.target) == (tmp_path, "ctx", "D", "dev")
     assert (made.tags, made.build_args, made.labels) == (("a", "b"), {"X": "1"}, {"l": "v"})
-    assert (made.no_cache, made.pull, made.shm_size) == (("s",), True, 1 << 30)
+    assert (made.no_cache, made.pull, made.shm_size) == (("s",), Pull.ALWAYS, 1 << 30)
     assert made.platforms == ("linux/amd64", "linux/arm64")
     assert made.network == "none"
 
 
 def test_a_request_without_flags_asks_for_little():
     made = request()
-    assert (made.context, made.pull, made.no_cache, made.outputs) == (".", False, (), ())
+    assert (made.context, made.pull, made.no_cache, made.outputs) == (".", Pull.MISSING, (), ())
     assert request("--no-cache").no_cache == ALL_STAGES
 
 

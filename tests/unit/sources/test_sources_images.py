@@ -10,6 +10,7 @@ from lazybuild.estargz.tail import PODMAN_CHECKSUM
 from lazybuild.oci import platform, reference
 from lazybuild.oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, TOC_DIGEST
 from lazybuild.registry.client import Registry
+from lazybuild.request import Pull
 from lazybuild.sources.images import Images
 from lazybuild.store import Store
 
@@ -27,7 +28,7 @@ def place():
 @pytest.fixture
 def images(tmp_path):
     with Store(tmp_path / "store") as store, Registry() as registry:
-        yield Images(store, lambda: registry, pull=False)
+        yield Images(store, lambda: registry)
 
 
 def push(place, *, annotations=None, media_type=OCI_LAYER_GZIP, layers=1, diff_ids=1):
@@ -82,7 +83,7 @@ def test_layers_and_diff_ids_must_agree(place, images):
 def test_what_one_manifest_says_of_a_blob_is_not_taken_for_what_another_says(place, images):
     """Lazily nobody sees whether blob and TOC belong together: a stranger may name any TOC."""
     other = "sha256:" + "b" * 64
-    images = Images(images._store, images._registry, pull=True)
+    images = Images(images._store, images._registry, pull=Pull.ALWAYS)
     hostile = layer_of(images, push(place, annotations={TOC_DIGEST: other}))
     honest = layer_of(images, push(place, annotations={TOC_DIGEST: DIGEST}))
     plain = layer_of(images, push(place))
