@@ -136,10 +136,21 @@ class BuildRequest:
     isolation: str = ""
     jobs: int = 0
     registries: RegistryConfig = field(default_factory=RegistryConfig)
-    builder: Builder | None = None
+    builders: tuple[Builder, ...] = ()
     keep_storage: int = 0
     on_failure: OnFailure | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One of several builds that are done in one go. `links` are named contexts that are other
+    targets, by name; these come before it. The only build of a command has no name.
+    """
+
+    name: str = ""
+    request: BuildRequest
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

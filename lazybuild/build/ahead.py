@@ -42,7 +42,7 @@ class Fetched:
 
 
 class Ahead:
-    """`begin` when the graph is known, `before` each step once its layers are mounted."""
+    """`begin` when the graphs are known, `before` each step once its layers are mounted."""
 
     def __init__(
         self, space: Space, accesses: Accesses, *, source: str = "", background: bool = False
@@ -58,9 +58,10 @@ class Ahead:
         self._queued: set[tuple[str, ...]] = set()
         self._fetched: dict[str, Fetched] = {}
 
-    def begin(self, head: Vertex) -> None:
+    def begin(self, heads: Sequence[Vertex]) -> None:
         """Look for what the store does not know. Starts threads: not before the last `enter`."""
-        steps = [vertex for vertex in walk(head) if isinstance(vertex.op, ExecOp)]
+        found = {vertex.digest: vertex for head in heads for vertex in walk(head)}
+        steps = [vertex for vertex in found.values() if isinstance(vertex.op, ExecOp)]
         for step in steps:
             for earlier in list(profile.root_chain(step))[1:]:
                 self._followers[earlier.digest].append(step)

@@ -38,9 +38,9 @@ class Bases:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
-    def plan(self, head: Vertex, runs: Callable[[Vertex], bool | None]) -> None:
+    def plan(self, heads: Sequence[Vertex], runs: Callable[[Vertex], bool | None]) -> None:
         """`runs` tells whether a step has to run, None when nobody can know yet."""
-        self._find = lambda: needed(head, runs)
+        self._find = lambda: needed(heads, runs)
 
     def begin(self) -> None:
         """Once, in the background."""
@@ -75,15 +75,16 @@ class Bases:
         return [layer for layer in found if layer is not None and not layer.directory]
 
 
-def needed(head: Vertex, runs: Callable[[Vertex], bool | None]) -> list[Vertex]:
-    """The images of a graph that a step stands on which will run, or may."""
+def needed(heads: Sequence[Vertex], runs: Callable[[Vertex], bool | None]) -> list[Vertex]:
+    """The images of some graphs that a step stands on which will run, or may."""
+    found = {vertex.digest: vertex for head in heads for vertex in walk(head)}
     standing: defaultdict[str, list[Vertex]] = defaultdict(list)
-    for vertex in walk(head):
+    for vertex in found.values():
         for edge in vertex.inputs:
             standing[edge.vertex.digest].append(vertex)
     return [
         vertex
-        for vertex in walk(head)
+        for vertex in found.values()
         if is_image(vertex) and any(runs(step) is not False for step in standing[vertex.digest])
     ]
 

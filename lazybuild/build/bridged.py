@@ -136,7 +136,7 @@ class _Work:
         source, step = _vertices(image, title)
         snapshot = self._engine.images.snapshot(image)
         self._engine.tools |= {layer.digest for layer in image.manifest.layers}
-        self._engine.ahead.begin(step)
+        self._engine.ahead.begin([step])
         with (
             task(self._sink, title),
             self._engine.snapshots.mount(snapshot) as place,

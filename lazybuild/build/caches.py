@@ -1,6 +1,7 @@
-"""The caches of a build: what it takes from other machines, and what it gives to them.
+"""The caches that a target gives to other machines, and what is kept of its solved graphs for that.
 
-Puts `exchange` together with the solver, the store and the registry; one for each build.
+Puts `exchange` together with the solver, the store and the registry. What is taken from other
+machines is the workbench's to read: it serves all targets.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,9 @@ from lazybuild.build.collect import task
 from lazybuild.build.space import Space
 from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.events import Warned
-from lazybuild.exchange import document, exports, imports
+from lazybuild.exchange import document, exports
 from lazybuild.exchange.exports import Mode, Step
-from lazybuild.exchange.imports import Imported, ImportedRecords
+from lazybuild.exchange.imports import ImportedRecords
 from lazybuild.exchange.parallel import all_of
 from lazybuild.exchange.places import DirectoryPlace, Place, RegistryPlace
 from lazybuild.llb.graph import Vertex, walk
@@ -53,47 +54,27 @@ class Solved:
     def steps(self) -> list[Step]:
         return exports.steps(self, walk(self.head))
 
+    def layer_ids(self) -> set[str]:
+        """The layers of all results that the graph's vertices have in this solve."""
+        found = (self.solver.peek(vertex) for vertex in walk(self.head))
+        return {name for result in found if isinstance(result, Snapshot) for name in result.layers}
+
 
 class Caches:
-    """Imports are read once, when the first graph is solved."""
+    """What one target gives to other machines."""
 
     def __init__(self, space: Space, request: BuildRequest, images: Images) -> None:
         self._space = space
         self._request = request
         self._images = images
-        self._imports: list[Imported] | None = None
         self._bases: dict[Digest, None] = {}
         self.solved: list[Solved] = []
 
-    # --- what it takes ---------------------------------------------------------------------------
-
-    def records(self, head: Vertex) -> ImportedRecords:
-        """The solver's cache for a graph."""
-        if self._imports is None:
-            places = [place_of(self._space, spec) for spec in self._request.cache_from]
-            strict = self._request.cache_strict
-            self._imports = imports.read_all(places, self._space.sink, strict=strict)
-        if self._imports or self._request.cache_to:
-            self._bases |= dict.fromkeys(self._base_layers(head))
-        store = self._space.store
-        return ImportedRecords(
-            store, self._imports, self._bases, self._space.ranges, self._space.sink
-        )
-
-    def _base_layers(self, head: Vertex) -> Iterator[Digest]:
-        """The layers of the images that a graph starts from; the store knows them from here on."""
-        for vertex in walk(head):
-            if isinstance(vertex.op, SourceOp) and scheme(vertex.op) == "docker-image":
-                ref = reference.parse(vertex.op.identifier.partition("://")[2])
-                if ref.digest:
-                    image = self._images.load(ref)
-                    self._images.snapshot(image)
-                    yield from (item.digest for item in image.manifest.layers)
-
-    # --- what it gives ---------------------------------------------------------------------------
-
     def keep(self, solved: Solved) -> None:
+        """One of the target's graphs has its result."""
         self.solved.append(solved)
+        if self._request.cache_to:
+            self._bases |= dict.fromkeys(base_layers(self._images, solved.head))
 
     def inline(self, snapshot: Snapshot) -> Mapping[str, object]:
         """What goes into the config of the image that `snapshot` becomes."""
@@ -157,6 +138,17 @@ class Caches:
         if found is None:
             raise BuildError(f"layer {layer_id} is no longer in the store")
         return found
+
+
+def base_layers(images: Images, head: Vertex) -> Iterator[Digest]:
+    """The layers of the images that a graph starts from; the store knows them from here on."""
+    for vertex in walk(head):
+        if isinstance(vertex.op, SourceOp) and scheme(vertex.op) == "docker-image":
+            ref = reference.parse(vertex.op.identifier.partition("://")[2])
+            if ref.digest:
+                image = images.load(ref)
+                images.snapshot(image)
+                yield from (item.digest for item in image.manifest.layers)
 
 
 def place_of(space: Space, spec: CacheSpec) -> Place:

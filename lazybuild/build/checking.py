@@ -1,10 +1,12 @@
 """What a Dockerfile says without being built: checks, the outline of a target, the targets."""
 
 from lazybuild.build import extra, inputs, translate
+from lazybuild.build.collect import Collector
 from lazybuild.build.engine import Engine
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.run import open_space
+from lazybuild.build.workbench import Workbench
 from lazybuild.dockerfile import checks, lint, outline, targets
 from lazybuild.dockerfile.options import MAIN_CONTEXT
 from lazybuild.errors import LazybuildError, UsageError
@@ -34,11 +36,12 @@ def _asked(
     frontend = given.frontend
     with extra.libraries(f"the frontend {frontend.image if frontend else ''}"):
         from lazybuild.build import bridged  # noqa: PLC0415 - as said
-    options = translate.writer_options(request)
-    with open_space(request, sink) as space, bridged.granted(given) as granted:
+    events = Collector(sink)
+    with open_space(request, events) as space, bridged.granted(given) as granted:
         space.enter()
-        engine = Engine(space, request, granted.directories, options)
-        said = bridged.ask(space, request, granted, engine, sink, method=method)
+        bench = Workbench(space, [request])
+        engine = Engine(space, request, bench, granted.directories, events=events, name="")
+        said = bridged.ask(space, request, granted, engine, events, method=method)
     return bridged.answer(said, json=json)
 
 

@@ -19,13 +19,17 @@ class Collector:
         self.cached: dict[str, bool] = {}
 
     def __call__(self, event: Event) -> None:
+        self.note(event)
+        self._sink(event)
+
+    def note(self, event: Event) -> None:
+        """Count what somebody else shows."""
         with self._lock:
             if isinstance(event, VertexStarted):
                 self._started[event.vertex] = event.time
             elif isinstance(event, VertexDone) and not event.name.startswith(INTERNAL):
                 self._steps.append(self._step(event))
                 self.cached[event.vertex] = event.cached
-        self._sink(event)
 
     def steps(self) -> tuple[StepStats, ...]:
         with self._lock:

@@ -161,7 +161,7 @@ def named(request: BuildRequest) -> Mapping[str, str]:
         if local is None:
             found[name] = value
         else:
-            if request.builder is not None:
+            if request.builders:
                 raise UsageError(f"{name}={value}: images of this machine don't go to --builder")
             with Store(request.root) as store:
                 found[name] = f"docker-image://{local.called(take_over(store, local))}"

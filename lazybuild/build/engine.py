@@ -1,8 +1,4 @@
-"""Solves a graph in a space: the first pass where the process stands, the second one inside.
-
-The first pass finds what the cache holds and does what needs no namespace. The first command that
-has to run ends it; the process enters its namespaces and the second pass goes on.
-"""
+"""What is one target's own in a solve: its sources, secrets, caches to give, ways of writing."""
 
 import threading
 from collections.abc import Mapping
@@ -10,31 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from lazybuild.build import remotes
-from lazybuild.build.accesses import Accesses
-from lazybuild.build.ahead import OFF, Ahead
-from lazybuild.build.bases import Bases
 from lazybuild.build.cache_mounts import CacheMounts
-from lazybuild.build.caches import Caches, Solved
-from lazybuild.build.lowers import Lowers
-from lazybuild.build.sharing import Sharing
+from lazybuild.build.caches import Caches
+from lazybuild.build.collect import Collector
 from lazybuild.build.space import Space
-from lazybuild.build.trace import Trace
-from lazybuild.estargz.writer import WriterOptions
-from lazybuild.exchange.imports import ImportedRecords
-from lazybuild.llb.graph import Vertex, walk
-from lazybuild.llb.ops import ExecOp
-from lazybuild.request import BuildRequest, Pull
+from lazybuild.build.translate import writer_options
+from lazybuild.build.workbench import Workbench
+from lazybuild.llb.graph import Vertex
+from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import Tree
-from lazybuild.solver.report import Reporter
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources, StoredDigests
 from lazybuild.worker import hostlayer
 from lazybuild.worker.execution import AnyOf
-from lazybuild.worker.services import NamespaceNeededError, Result, Services, Source
+from lazybuild.worker.services import Result, Services, Source
 from lazybuild.worker.sources import GitSource, HttpSource, ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
 
@@ -42,59 +31,35 @@ JOBS = 8
 
 
 class Engine:
-    """Solves for one build; keeps what the statistics ask for."""
+    """For one target; keeps what the statistics ask for."""
 
     def __init__(
         self,
         space: Space,
         request: BuildRequest,
+        bench: Workbench,
         directories: Mapping[str, Path],
-        options: WriterOptions,
+        *,
+        events: Collector,
+        name: str,
     ) -> None:
         self._space = space
+        self._events, self._name = events, name
         self._request = request
-        self.options = options
+        self._bench = bench
+        self.options = writer_options(request)
         self.converts_base = request.convert_base
         self.tools: set[str] = set()
         """Digests of layers that are mounted for a program of the build, and are no base."""
 
         self.images = Images(space.store, space.registry, pull=request.pull)
-        self.lowers = Lowers(
-            space,
-            require_lazy=request.require_lazy,
-            allow_unverified=request.allow_unverified,
-            keep_blobs=request.convert_base,
-        )
-        self.snapshots = Snapshots(
-            space.store,
-            self.lowers,
-            space.ranges,
-            folder=self.lowers.folder,
-            look=self.lowers.need_inside,
-            copies=space.copies,
-            sink=space.sink,
-        )
-        self.accesses = Accesses(space)
-        self.ahead = Ahead(
-            space,
-            self.accesses,
-            source=request.profile_from or (OFF if request.pull is Pull.NEVER else ""),
-            background=request.background_fetch,
-        )
-        self.bases = Bases(space.store, self.images, self.lowers, space.sink)
-        self.trace = Trace(
-            space,
-            self.snapshots,
-            self.accesses,
-            self.ahead,
-            ordered=request.epoch is not None,
-            begun=self.bases.begin,
-            bases=request.convert_base,
-        )
+        self.snapshots, self.lowers = bench.snapshots, bench.lowers
+        self.ahead, self.trace = bench.ahead, bench.trace
         self.caches = Caches(space, request, self.images)
         self.cache_mounts = CacheMounts(space, request)
-        self._reporter = Reporter(space.sink)
-        self._seen: dict[str, Result] = {}
+        self.seen: dict[str, Result] = {}
+        """Results of graphs on the way to the result, by vertex digest."""
+
         self._sources: dict[str, Source] = {
             "docker-image": ImageSource(self.images, unverified=request.allow_unverified),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
@@ -103,72 +68,41 @@ class Engine:
         git = GitSource(remotes.repositories(space.store, request), self.snapshots)
         self._sources |= {"http": http, "https": http, "git": git}
 
-    def date(self, epoch: int | None, options: WriterOptions) -> None:
+    def date(self, epoch: int | None) -> None:
         """The epoch that the compiled Dockerfile turned out to have."""
         self._request = replace(self._request, epoch=epoch)
-        self.trace.ordered = epoch is not None
-        self.options = options
+        self.trace.ordered = self.trace.ordered or epoch is not None
+        self.options = writer_options(self._request)
 
-    def solve(self, head: Vertex, start: Start) -> Snapshot:
-        """The snapshot of `head`; `start` is how the image will be started."""
-        records = self.caches.records(head)
-        try:
-            return self._attempt(head, start, records)
-        except NamespaceNeededError:
-            self._space.enter()
-            return self._attempt(head, start, records)
+    def worker(self, start: Start) -> Worker:
+        """What carries out the target's steps; `start` is how the image will be started."""
+        return Worker(self._services(start, self._space.stop))
 
     def look(self, head: Vertex, stop: threading.Event) -> Tree:
         """The files of a graph that is on the way to the result, until `stop` is set. What it made
         counts for all that is solved after it; its failure ends nothing else. The space must have
         been entered.
         """
-        records = self.caches.records(head)
-        ending = AnyOf(self._request.stop, stop)
-        result = self._solver(head, Start(argv=()), records, ending, self._seen).solve(head)
+        ending = AnyOf(self._space.stop, stop)
+        self._bench.announcer.know(self._name, self._events, [head])
+        self.ahead.begin([head])
+        solver: Solver[Result] = Solver(
+            Worker(self._services(Start(argv=()), ending)),
+            self._bench.records([head]),
+            self._bench.reporter,
+            jobs=self._request.jobs or JOBS,
+            stop=ending,
+            done=self.seen,
+        )
+        (result,) = solver.solve([head])
         return result if isinstance(result, HostTree) else self.snapshots.tree(result)
 
-    def sharing(self, target: str) -> Sharing:
-        """Pushes access profiles while the context holds."""
-        return Sharing(self._space, self.accesses, self.ahead, self.images, target=target)
-
-    def _attempt(self, head: Vertex, start: Start, records: ImportedRecords) -> Snapshot:
-        solver = self._solver(head, start, records, self._request.stop, dict(self._seen))
-        self.bases.plan(head, solver.runs)
-        try:
-            result = solver.solve(head)
-        finally:
-            self.bases.end()
+    def layered(self, result: Result) -> Snapshot:
+        """A result as layers, also one that is a directory of the client's."""
         if isinstance(result, HostTree):
-            result = hostlayer.snapshot(self._services(start, self._request.stop), result)
-        self.caches.keep(Solved(head=head, final=result, solver=solver, records=records))
+            services = self._services(Start(argv=()), self._space.stop)
+            return hostlayer.snapshot(services, result)
         return result
-
-    def _solver(
-        self,
-        head: Vertex,
-        start: Start,
-        records: ImportedRecords,
-        stop: threading.Event,
-        done: dict[str, Result],
-    ) -> Solver[Result]:
-        inside = self._space.inside
-        commands = any(isinstance(vertex.op, ExecOp) for vertex in walk(head))
-        if inside and commands:
-            self.ahead.begin(head)
-        return Solver(
-            Worker(self._services(start, stop)),
-            records,
-            self._reporter,
-            jobs=self._request.jobs or JOBS,
-            parallel=inside or not commands,
-            stop=stop,
-            done=done,
-        )
-
-    def _renew(self) -> None:
-        self._space.renew_lazy()
-        self.snapshots.forget_mounted()
 
     def _services(self, start: Start, stop: threading.Event) -> Services:
         request = self._request
@@ -176,13 +110,13 @@ class Engine:
             store=self._space.store,
             snapshots=self.snapshots,
             sources=self._sources,
-            sink=self._space.sink,
+            sink=self._bench.announcer,
             stop=stop,
             host=self._space.host,
             tracer=self.trace,
             check=self._space.check,
             lost=self._space.lost,
-            renew=self._renew,
+            renew=self._bench.renew,
             options=self.options,
             start=start,
             epoch=request.epoch,

@@ -28,7 +28,8 @@ URL_MARKS = ("://", "git@")
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """`path` and `data` are the Dockerfile, `frontend` the image that reads it instead of us.
+    """`path` and `data` are the Dockerfile, `frontend` the image that reads it instead of us;
+    `title` is what it is called in errors where that is not its path.
     `context` is a context as the compiler names it; `directories` the local ones by name.
     `apart` is set where the Dockerfile was given beside a context that is no directory;
     `own_ignore` is the text of its own ignore file. `keep` holds what has to exist until the build
@@ -48,11 +49,12 @@ class Inputs:
     own_ignore: bytes = b""
     keep: object = None
     time: int | None = None
+    title: str = ""
 
     @cached_property
     def document(self) -> Document:
         """Raises DockerfileError for what is no Dockerfile."""
-        return parse(self.data, self.path)
+        return parse(self.data, self.title or self.path)
 
     @property
     def source(self) -> str:

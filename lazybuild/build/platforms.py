@@ -52,7 +52,7 @@ def _emulated(architecture: str) -> bool:
 
 
 def check_outputs(request: BuildRequest) -> None:
-    for output in request.outputs:
+    for output in request.outputs if len(request.platforms) > 1 else ():
         if output.type not in ("registry", "image"):
             raise NotSupportedYetError(
                 f"output {output.type} of several platforms is not supported yet",
@@ -96,11 +96,9 @@ def _entry(result: BuildResult) -> Descriptor:
 
 
 def _sum(stats: Sequence[BuildStats]) -> BuildStats:
-    last = stats[-1]
+    """All of them were made in one solve: the last one has its steps and its time."""
     return replace(
-        last,
-        wall_seconds=round(sum(item.wall_seconds for item in stats), 3),
+        stats[-1],
         layers=tuple(dict.fromkeys(layer for item in stats for layer in item.layers)),
-        steps=tuple(step for item in stats for step in item.steps),
         prefetch=tuple(entry for item in stats for entry in item.prefetch),
     )

@@ -4,25 +4,26 @@ import base64
 import binascii
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lazybuild.build import inputs, translate
 from lazybuild.build.collect import Collector, task
+from lazybuild.build.compiling import compile_checked, distinct, linked
 from lazybuild.build.inputs import Inputs
-from lazybuild.dockerfile import checks, platforms
-from lazybuild.dockerfile.compile import compile as compile_document
-from lazybuild.dockerfile.compile import compile_each
+from lazybuild.build.labels import labelled
 from lazybuild.dockerfile.options import Compiled
-from lazybuild.errors import BuildError, LazybuildError, UsageError
-from lazybuild.events import Sink, Warned
+from lazybuild.errors import BuildError, HostError, LazybuildError, UsageError
+from lazybuild.events import Noted, Sink, Warned
 from lazybuild.llb.ops import Platform
-from lazybuild.oci import platform as oci
 from lazybuild.oci import reference
 from lazybuild.registry import assembly
 from lazybuild.remote import engine, exports
+from lazybuild.remote.crew import Crew
 from lazybuild.remote.engine import GatewayImages, Job
 from lazybuild.remote.files import Directories
 from lazybuild.request import (
@@ -33,25 +34,108 @@ from lazybuild.request import (
     CacheSpec,
     Pull,
     Secret,
+    Target,
 )
+from lazybuild.solver.once import gather
 from lazybuild.wire import dial
 from lazybuild.wire.dial import Tls
 from lazybuild.wire.encode import Text
 from lazybuild.wire.session import Offers
 
+Told = Callable[[str, BuildResult], None]
 MAX_SECRET = 500 << 10
 HUB = "docker.io"
 HUB_HOSTS = frozenset({"registry-1.docker.io", "index.docker.io", "https://index.docker.io/v1/"})
 
 
-def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
-    """Build what is asked for on a BuildKit. Raises LazybuildError."""
-    started = time.monotonic()
-    events = Collector(sink)
-    _refuse(request)
+def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
+    """Build the targets on the builders of the request, each where there is least to do.
+
+    The first failure ends what is not finished. Raises LazybuildError.
+    """
+    taken: dict[str, Path] = {}
+    reads = {target.name: _read(target, sink, taken) for target in targets}
+    request = targets[0].request
+    crew = Crew(request.builders, sink)
+    closures = [_closure(reads, name) for name in reads]
+    first = [crew.take(_group(closure)) for closure in closures]
+    tasks = [
+        partial(_finish, crew, builder, closure, request.stop, done)
+        for builder, closure in zip(first, closures, strict=True)
+    ]
+    gather(tasks, parallel=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A target whose files were read; `events` is its listener."""
+
+    target: Target
+    given: Inputs
+    events: Collector
+
+    @property
+    def request(self) -> BuildRequest:
+        return self.target.request
+
+
+def _read(target: Target, sink: Sink, taken: dict[str, Path]) -> Read:
+    _refuse(target.request)
+    events = Collector(labelled(sink, target.name))
     with task(events, "[internal] load build definition"):
-        given = inputs.read(request)
+        given = distinct(inputs.read(target.request), target.name, taken)
         given.require_dockerfile("--builder")
+    return Read(target=target, given=given, events=events)
+
+
+def _closure(reads: Mapping[str, Read], name: str) -> list[Read]:
+    """A target and all that it is linked to, in the order in which they are compiled."""
+    found: dict[str, Read] = {}
+    for other in reads[name].target.links.values():
+        found |= {read.target.name: read for read in _closure(reads, other)}
+    return list((found | {name: reads[name]}).values())
+
+
+def _group(closure: Sequence[Read]) -> str:
+    """A target goes where the first one that it is linked to goes, so that this is built once."""
+    return closure[0].target.name
+
+
+def _finish(
+    crew: Crew, builder: Builder, closure: Sequence[Read], stop: threading.Event, done: Told
+) -> None:
+    read = closure[-1]
+    try:
+        done(read.target.name, _somewhere(crew, builder, closure))
+    except LazybuildError as error:
+        stop.set()
+        error.source = error.source or read.given.source
+        error.target = read.target.name
+        raise
+
+
+def _somewhere(crew: Crew, builder: Builder, closure: Sequence[Read]) -> BuildResult:
+    """On the builder, or on another one when it is away. What has gone to standard output can't be
+    taken back.
+    """
+    read = closure[-1]
+    streamed = any(output.dest == "-" for output in read.request.outputs)
+    while True:
+        if len(crew.builders) > 1:
+            read.events(Noted(message=f"building on {builder.address}"))
+        try:
+            return _build(closure, builder)
+        except HostError as error:
+            if streamed or not crew.lost(builder, error):
+                raise
+        finally:
+            crew.free(builder)
+        builder = crew.take(_group(closure))
+
+
+def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
+    started, read = time.monotonic(), closure[-1]
+    request, events = read.request, read.events
     address = dial.parse(builder.address)
     plan = exports.plan(
         request.outputs,
@@ -62,18 +146,15 @@ def build(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
     job = Job(
         address=address,
         tls=Tls(ca=builder.ca, cert=builder.cert, key=builder.key, server_name=builder.server_name),
-        offers=_offers(request, given, plan, events),
+        offers=_offers(closure, plan),
         exports=plan.exports,
         cache_imports=tuple(_cache(spec, "src") for spec in request.cache_from),
         cache_exports=tuple(_cache(spec, "dest") for spec in request.cache_to),
         entitlements=request.allow,
         pull=request.pull is Pull.ALWAYS,
+        stop=request.stop,
     )
-    try:
-        said = engine.build(job, _compiler(request, given, events), events)
-    except LazybuildError as error:
-        error.source = error.source or given.source
-        raise
+    said = engine.build(job, _compiler(closure), events)
     return _result(request, builder, said, events, started)
 
 
@@ -98,26 +179,37 @@ def _refuse(request: BuildRequest) -> None:
             raise UsageError(f"{flag} does not work with --builder")
 
 
-def _compiler(request: BuildRequest, given: Inputs, sink: Sink) -> engine.Compile:
-    def compile_(here: Platform, images: GatewayImages) -> tuple[Text, Sequence[Compiled]]:
-        wanted = tuple(platforms.from_oci(oci.parse(name)) for name in request.platforms)
-        options = replace(
-            translate.compile_options(replace(request, platforms=()), given), build_platform=here
-        )
-        if wanted:
-            made = compile_each(given.document, options, wanted, images)
-        else:
-            made = (compile_document(given.document, options, images),)
-        found = checks.findings(given.document, options, made[0])
-        for finding in found:
-            sink(translate.warning(finding))
-        broken = checks.violation(found, checks.choice_of(given.document, request.build_args))
-        if broken is not None:
-            raise broken
-        data = given.document.source.encode("utf-8", "surrogateescape")
-        return Text(path=given.document.path, data=data), made
+def _compiler(closure: Sequence[Read]) -> engine.Compile:
+    def compile_(
+        here: Platform, images: GatewayImages
+    ) -> tuple[Sequence[Text], Sequence[Compiled]]:
+        made: dict[str, Sequence[Compiled]] = {}
+        for read in closure:
+            made[read.target.name] = _compiled(read, made, here, images)
+        return [_text(read) for read in closure], made[closure[-1].target.name]
 
     return compile_
+
+
+def _compiled(
+    read: Read, made: Mapping[str, Sequence[Compiled]], here: Platform, images: GatewayImages
+) -> Sequence[Compiled]:
+    request, given = read.request, linked(read.given, read.target.links, made)
+    found = []
+    for name in request.platforms or ("",):
+        one = replace(request, platforms=(name,) if name else ())
+        options = replace(
+            translate.compile_options(one, given),
+            build_platform=here,
+            multi_platform=len(request.platforms) > 1,
+        )
+        found.append(compile_checked(request, given, options, images, read.events))
+    return found
+
+
+def _text(read: Read) -> Text:
+    document = read.given.document
+    return Text(path=document.path, data=document.source.encode("utf-8", "surrogateescape"))
 
 
 def _attrs(request: BuildRequest) -> Mapping[str, str]:
@@ -145,10 +237,12 @@ def _cache(spec: CacheSpec, place: str) -> tuple[str, Mapping[str, str]]:
     return spec.type, attrs | ({"ref": spec.place} if spec.place else {})
 
 
-def _offers(request: BuildRequest, given: Inputs, plan: exports.Plan, sink: Sink) -> Offers:
+def _offers(closure: Sequence[Read], plan: exports.Plan) -> Offers:
+    request, sink = closure[-1].request, closure[-1].events
     known = assembly.find_credentials(request.registries, lambda text: sink(Warned(message=text)))
-    secrets = {secret.id: secret for secret in request.secrets}
-    agents = {agent.id: agent for agent in request.ssh}
+    secrets = {secret.id: secret for read in closure for secret in read.request.secrets}
+    agents = {agent.id: agent for read in closure for agent in read.request.ssh}
+    places = {name: path for read in closure for name, path in read.given.directories.items()}
 
     def credential(host: str) -> tuple[str, str]:
         found = known.find(HUB if host in HUB_HOSTS else host, "")
@@ -165,7 +259,7 @@ def _offers(request: BuildRequest, given: Inputs, plan: exports.Plan, sink: Sink
         return Path(agents[name].socket) if name in agents and agents[name].socket else None
 
     return Offers(
-        directory=Directories(given.directories),
+        directory=Directories(places),
         outputs=plan.streams,
         credential=credential,
         secret=secret,

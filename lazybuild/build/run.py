@@ -1,117 +1,102 @@
-"""One build from its request to its result, as a list of steps."""
+"""Builds from their requests to their results, as a list of steps: one, or several in one solve."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from lazybuild.build import agents, extra, inputs, platforms, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
+from lazybuild.build.compiling import LOCAL, compile_checked, distinct, linked, own_names, renamed
 from lazybuild.build.deliver import check_pushes, deliver
 from lazybuild.build.engine import Engine
 from lazybuild.build.explain import explain
-from lazybuild.build.finish import finish, write_blob
+from lazybuild.build.finish import Built, finish, write_blob
 from lazybuild.build.inputs import Inputs
+from lazybuild.build.jobs import Job, Part, blame, located
+from lazybuild.build.joint import Joint
+from lazybuild.build.labels import labelled
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
 from lazybuild.build.veil import Veil
-from lazybuild.dockerfile import checks
-from lazybuild.dockerfile.compile import compile as compile_document
-from lazybuild.dockerfile.options import MAIN_CONTEXT, Compiled
+from lazybuild.build.workbench import Workbench
+from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import LazybuildError, ResourceError
-from lazybuild.events import Sink
+from lazybuild.events import Sink, Warned
 from lazybuild.oci import codec
-from lazybuild.request import Builder, BuildRequest, BuildResult
+from lazybuild.request import BuildRequest, BuildResult, Target
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
+from lazybuild.solver.once import gather
 from lazybuild.store import disk
 from lazybuild.worker.services import NamespaceNeededError
 
 T = TypeVar("T")
-
-# From what is given to a graph and a config.
-Compile = Callable[[Space, BuildRequest, Inputs, Engine, Sink], Compiled]
+Told = Callable[[str, BuildResult], None]
 
 
-def build(request: BuildRequest, sink: Sink, space: Space | None = None) -> BuildResult:
-    """Build what is asked for and deliver it. Raises LazybuildError.
+def build(request: BuildRequest, sink: Sink) -> BuildResult:
+    """Build what is asked for and deliver it. Raises LazybuildError."""
+    found: dict[str, BuildResult] = {}
+    build_all([Target(request=request)], sink, found.__setitem__)
+    return found[""]
 
-    Several builds may share a `space`, one after the other: its store, registry and namespaces.
+
+def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
+    """Build the targets in one solve; `done` is told of each that was delivered, by name.
+
+    What they have in common is built once, the rest in parallel. The first failure ends what is
+    not finished, and is raised; a target that has all its files by then is delivered all the same.
     """
-    with agents.ready(request) as given, Veil(request, sink) as veiled:
-        if given.builder is not None:
-            return _elsewhere(given, given.builder, veiled)
-        if len(given.platforms) > 1:
-            return _each_platform(given, veiled)
-        return _here(given, veiled, space)
+    with ExitStack() as stack:
+        veiled = stack.enter_context(Veil([target.request for target in targets], sink))
+        given = [
+            replace(target, request=stack.enter_context(agents.ready(target.request)))
+            for target in targets
+        ]
+        if given[0].request.builders:
+            _elsewhere(given, veiled, done)
+        else:
+            _here(given, veiled, done)
 
 
-def _here(request: BuildRequest, sink: Sink, space: Space | None) -> BuildResult:
-    started = time.monotonic()
-    events = Collector(sink)
-    with task(events, "[internal] load build definition"):
-        given = inputs.read(request)
-        if given.frontend is None:
-            _ = given.document  # what is wrong with it is wrong with this step
-    try:
-        if space is not None:
-            space.sink = events
-            return _with_room(space, request, given, events, started)
-        with open_space(request, events) as own:
-            return _with_room(own, request, given, events, started)
-    except LazybuildError as error:
-        error.source = error.source or given.source
-        raise
-
-
-def _elsewhere(request: BuildRequest, builder: Builder, sink: Sink) -> BuildResult:
+def _elsewhere(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     with extra.libraries("--builder"):
         from lazybuild.build import remotely  # noqa: PLC0415 - as said
-    return remotely.build(request, builder, sink)
+    remotely.build_all(targets, sink, done)
 
 
-def _each_platform(request: BuildRequest, sink: Sink) -> BuildResult:
-    """One image after the other, over the same store and cache, then the index over them."""
-    platforms.check_outputs(request)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A target whose files were read; `events` is its listener."""
+
+    target: Target
+    given: Inputs
+    events: Collector
+
+
+def _here(targets: Sequence[Target], sink: Sink, done: Told) -> None:
+    started = time.monotonic()
+    taken: dict[str, Path] = {}
+    found = [_read(target, sink, taken) for target in targets]
+    request = targets[0].request
     with open_space(request, sink) as space:
-        results = [
-            build(replace(request, platforms=(name,), tags=(), outputs=()), sink, space)
-            for name in request.platforms
-        ]
-        return platforms.put_together(space, request, results)
-
-
-def open_space(request: BuildRequest, sink: Sink) -> Space:
-    """The surroundings that a request asks for; to be used as a context manager."""
-    return Space(
-        root=request.root,
-        config=request.registries,
-        sink=sink,
-        stop=request.stop,
-        isolation=request.isolation,
-    )
-
-
-def _with_room(
-    space: Space, request: BuildRequest, given: Inputs, events: Collector, started: float
-) -> BuildResult:
-    """Build, once more when the disk was full and the cache could give some of it back."""
-    try:
-        with _explained(space):
-            result = _build(space, request, given, events, started)
-    except ResourceError as error:
-        if not room.make(space, error):
-            raise
-        request.stop.clear()
-        with _explained(space):
-            result = _build(space, request, given, events, started)
-    room.keep_within(space, request.keep_storage)
-    return result
+        try:
+            with _explained(space):
+                _build(space, found, taken, done, started)
+        except ResourceError as error:
+            if not room.make(space, error):
+                raise
+            space.stop.clear()
+            with _explained(space):
+                _build(space, found, taken, done, started)
+        room.keep_within(space, request.keep_storage)
 
 
 @contextmanager
@@ -132,54 +117,184 @@ def _explained(space: Space) -> Iterator[None]:
         raise
 
 
+def _read(target: Target, sink: Sink, taken: dict[str, Path]) -> Read:
+    events = Collector(labelled(sink, target.name))
+    with task(events, "[internal] load build definition"):
+        given = distinct(inputs.read(target.request), target.name, taken)
+        if given.frontend is None:
+            _ = given.document  # what is wrong with it is wrong with this step
+    return Read(target=target, given=given, events=events)
+
+
+def open_space(request: BuildRequest, sink: Sink) -> Space:
+    """The surroundings that a request asks for; to be used as a context manager."""
+    return Space(
+        root=request.root,
+        config=request.registries,
+        sink=sink,
+        stop=request.stop,
+        isolation=request.isolation,
+    )
+
+
 def _build(
-    space: Space, request: BuildRequest, given: Inputs, events: Collector, started: float
-) -> BuildResult:
-    with _compiler(given) as (compile_, granted):
-        engine = Engine(space, request, granted.directories, translate.writer_options(request))
-        _enter_early(space, request, granted)
-        check_pushes(space, request)
-        compiled = compile_(space, request, granted, engine, events)
-        dated = replace(request, epoch=compiled.epoch)
-        engine.date(compiled.epoch, translate.writer_options(dated))
-        snapshot = Snapshot()
-        if compiled.head is not None:
-            platforms.require_runnable(compiled.head.vertex)
-            start = translate.start_of(compiled.config.config)
-            snapshot = engine.solve(compiled.head.vertex, start)
-    with task(events, "exporting to image"):
-        notes = translate.annotations(request.annotations)
-        built = _inside(space, lambda: finish(space, engine, compiled, snapshot, notes))
-    tree = _inside(space, lambda: _files(request, engine, built.snapshot))
-    with (
-        engine.sharing(request.profile_to),
-        engine.caches.exporting(partial(write_blob, space, engine)),
-    ):
-        stated = attest(space, request, compiled, built, tree)
-        names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
-    engine.cache_mounts.export([solved.head for solved in engine.caches.solved], engine.options)
-    for solved in engine.caches.solved:
-        explain(solved, space.store, request, events.cached, events)
+    space: Space, found: Sequence[Read], taken: dict[str, Path], done: Told, started: float
+) -> None:
+    bench = Workbench(space, [read.target.request for read in found])
+    with ExitStack() as stack:
+        jobs = [_job(space, bench, read, stack, taken) for read in found]
+        _enter_early(space, jobs)
+        for job in jobs:
+            with located(job):
+                platforms.check_outputs(job.request)
+                check_pushes(job.space, job.request)
+        made: dict[str, Sequence[Compiled]] = {}
+        for job, read in zip(jobs, found, strict=True):
+            with located(job):
+                job.given = linked(job.given, read.target.links, made)
+                job.parts = [_compiled(job, name) for name in job.request.platforms or ("",)]
+            made[job.name] = [part.compiled for part in job.parts]
+        joint = Joint(space, bench, jobs)
+        try:
+            joint.solve()
+        except ResourceError:
+            raise  # there is no room for the others either
+        except LazybuildError as error:
+            blame(jobs, error)
+            _rescue(space, bench, joint, done, started)
+            raise
+    _complete(space, bench, joint, done, started)
+
+
+def _job(
+    space: Space, bench: Workbench, read: Read, stack: ExitStack, taken: dict[str, Path]
+) -> Job:
+    """`stack` keeps what the target's sources are until they were read."""
+    target, given, telling = read.target, read.given, space.telling(read.events)
+    names: Mapping[str, str] = {}
+    if given.frontend is not None:
+        with extra.libraries(f"the frontend {given.frontend.image}"):
+            from lazybuild.build import bridged  # noqa: PLC0415 - as said
+        given = stack.enter_context(bridged.granted(given))
+        names = own_names(given.directories, taken)
+    places = {**given.directories, **{own: given.directories[name] for name, own in names.items()}}
+    return Job(
+        name=target.name,
+        request=target.request,
+        given=given,
+        events=read.events,
+        space=telling,
+        engine=Engine(telling, target.request, bench, places, events=read.events, name=target.name),
+        names=names,
+    )
+
+
+def _enter_early(space: Space, jobs: Sequence[Job]) -> None:
+    """A store that has seen no step can't answer for one: no pass outside is worth its time."""
+    if any(job.given.frontend is not None for job in jobs):
+        space.enter()  # it runs in any case
+        return
+    commands = any(node.keyword == "run" for job in jobs for node in job.given.document.nodes)
+    cached = any(job.request.cache_from for job in jobs)
+    if commands and not cached and not space.store.meta.has_records():
+        space.enter()
+
+
+def _compiled(job: Job, platform: str) -> Part:
+    """One image; of several platforms it has neither names nor outputs of its own."""
+    request = job.request
+    if len(request.platforms) > 1:
+        request = replace(request, platforms=(platform,), tags=(), outputs=())
+    make = _by_frontend if job.given.frontend is not None else _by_us
+    compiled = make(job, request)
+    job.engine.date(compiled.epoch)
+    if compiled.head is not None:
+        platforms.require_runnable(compiled.head.vertex)
+    return Part(request=request, compiled=compiled)
+
+
+def _by_us(job: Job, request: BuildRequest) -> Compiled:
+    several = len(job.request.platforms) > 1
+    options = replace(translate.compile_options(request, job.given), multi_platform=several)
+    root = job.given.directories.get(job.given.context.removeprefix(LOCAL))
+    resolver = ImageResolver(job.engine.images, job.events, store=job.space.store, root=root)
+    return compile_checked(request, job.given, options, resolver, job.events)
+
+
+def _by_frontend(job: Job, request: BuildRequest) -> Compiled:
+    from lazybuild.build import bridged  # noqa: PLC0415 - it was found before
+
+    found = bridged.build(job.space, request, job.given, job.engine, job.events)
+    return renamed(found, job.names)
+
+
+# --- from files to images ------------------------------------------------------------------------
+
+
+def _rescue(space: Space, bench: Workbench, joint: Joint, done: Told, started: float) -> None:
+    """Deliver what is finished though another target has failed."""
+    try:
+        _complete(space, bench, joint, done, started)
+    except LazybuildError as error:
+        space.sink(Warned(message=f"target {error.target} was not delivered: {error.message}"))
+
+
+def _complete(space: Space, bench: Workbench, joint: Joint, done: Told, started: float) -> None:
+    """Images are made one after the other, so that the order of what they share is always the
+    same; they are delivered in parallel where threads may be started.
+    """
+    jobs = joint.done()
+    images = []
+    for job in jobs:
+        with located(job):
+            joint.keep(job)
+            images.append([_image(job, part, joint.snapshot(job, part)) for part in job.parts])
+    with bench.sharing():
+        tasks = [
+            partial(_deliver, job, built, done, started)
+            for job, built in zip(jobs, images, strict=True)
+        ]
+        gather(tasks, parallel=space.inside)
+
+
+def _image(job: Job, part: Part, snapshot: Snapshot) -> Built:
+    with task(job.events, "exporting to image"):
+        notes = translate.annotations(part.request.annotations)
+        return _inside(
+            job.space, lambda: finish(job.space, job.engine, part.compiled, snapshot, notes)
+        )
+
+
+def _deliver(job: Job, images: Sequence[Built], done: Told, started: float) -> None:
+    space, engine = job.space, job.engine
+    with located(job):
+        with engine.caches.exporting(partial(write_blob, space, engine)):
+            results = [
+                _handed_out(job, part, built, started)
+                for part, built in zip(job.parts, images, strict=True)
+            ]
+            result = results[0]
+            if len(results) > 1:
+                result = platforms.put_together(space, job.request, results)
+        engine.cache_mounts.export(job.heads, engine.options)
+        for solved in engine.caches.solved:
+            explain(solved, space.store, job.request, job.events.cached, job.events)
+    done(job.name, result)
+
+
+def _handed_out(job: Job, part: Part, built: Built, started: float) -> BuildResult:
+    space, request, compiled = job.space, part.request, part.compiled
+    tree = _inside(space, lambda: _files(request, job.engine, built.snapshot))
+    stated = attest(space, request, compiled, built, tree)
+    names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
     return BuildResult(
         digest=(stated or built).descriptor.digest,
         config_digest=built.manifest.config.digest,
         descriptor=json.loads(codec.encode((stated or built).descriptor)),
         names=names,
-        stats=statistics(space, engine, built, events, started),
+        stats=statistics(space, job.engine, built, job.events, started),
         platform=str(compiled.platform),
     )
-
-
-@contextmanager
-def _compiler(given: Inputs) -> Iterator[tuple[Compile, Inputs]]:
-    """Who makes a graph of it, and of what."""
-    if given.frontend is None:
-        yield _compile, given
-        return
-    with extra.libraries(f"the frontend {given.frontend.image}"):
-        from lazybuild.build import bridged  # noqa: PLC0415 - as said
-    with bridged.granted(given) as granted:
-        yield bridged.build, granted
 
 
 def _inside(space: Space, action: Callable[[], T]) -> T:
@@ -195,29 +310,3 @@ def _files(request: BuildRequest, engine: Engine, snapshot: Snapshot) -> Tree:
     """The files of the image when an output wants them: looking at a layer may have to fetch it."""
     wanted = any(output.type in ("local", "tar") for output in request.outputs)
     return engine.snapshots.tree(snapshot) if wanted or request.sbom else EmptyTree()
-
-
-def _enter_early(space: Space, request: BuildRequest, given: Inputs) -> None:
-    """A store that has seen no step can't answer for one: no pass outside is worth its time."""
-    if given.frontend is not None:
-        space.enter()  # it runs in any case
-        return
-    commands = any(node.keyword == "run" for node in given.document.nodes)
-    if commands and not request.cache_from and not space.store.meta.has_records():
-        space.enter()
-
-
-def _compile(
-    space: Space, request: BuildRequest, given: Inputs, engine: Engine, events: Sink
-) -> Compiled:
-    root = given.directories.get(MAIN_CONTEXT)
-    resolver = ImageResolver(engine.images, events, store=space.store, root=root)
-    options = translate.compile_options(request, given)
-    compiled = compile_document(given.document, options, resolver)
-    found = checks.findings(given.document, options, compiled)
-    for finding in found:
-        events(translate.warning(finding))
-    broken = checks.violation(found, checks.choice_of(given.document, request.build_args))
-    if broken is not None:
-        raise broken
-    return compiled

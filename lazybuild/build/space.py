@@ -3,9 +3,10 @@
 Everything is opened when it is first needed and closed in the reverse order, whatever happens.
 """
 
+import copy
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -24,6 +25,17 @@ from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
 from lazybuild.store import Layer, Store
 
 
+@dataclass(slots=True, kw_only=True)
+class Opened:
+    """What was opened so far, for everyone who stands in the same space."""
+
+    host: Host | None = None
+    registry: Registry | None = None
+    lazy: LazyFs | None = None
+    copies: Copies | None = None
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(kw_only=True)
 class Space:
     """One build's surroundings. `host` is None until the namespaces are entered."""
@@ -33,15 +45,11 @@ class Space:
     sink: Sink
     stop: threading.Event
     isolation: str = ""
-    host: Host | None = None
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
         self._lock = threading.Lock()
-        self._registry: Registry | None = None
-        self._lazy: LazyFs | None = None
-        self._copies: Copies | None = None
-        self._lost = threading.Event()
+        self._opened = Opened()
         self.store = self._stack.enter_context(Store(self.root))
         self.config = replace(self.config, spool=str(self.store.scratch.root))
         self._stack.enter_context(self.store.lease("space"))
@@ -51,6 +59,16 @@ class Space:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def telling(self, sink: Sink) -> "Space":
+        """The same surroundings with another listener; to be closed once, by whoever opened it."""
+        same = copy.copy(self)
+        same.sink = sink
+        return same
+
+    @property
+    def host(self) -> Host | None:
+        return self._opened.host
 
     @property
     def inside(self) -> bool:
@@ -75,7 +93,7 @@ class Space:
         host = ladder.probe(self.root, force=tier_of(self.isolation))
         owners.claim(self.store, host)
         ladder.enter(host)
-        self.host = host
+        self._opened.host = host
         self.sink(Noted(message=f"tier {host.tier}: {host.reason}"))
         self.sink(Ready())
         if host.fuse:
@@ -86,39 +104,39 @@ class Space:
         if self.host is None or self.host.overlay:
             return None
         with self._lock:
-            if self._copies is None:
-                self._copies = Copies(self.store.scratch)
-                self._stack.callback(self._copies.close)
-            return self._copies
+            if self._opened.copies is None:
+                self._opened.copies = Copies(self.store.scratch)
+                self._stack.callback(self._opened.copies.close)
+            return self._opened.copies
 
     def registry(self) -> Registry:
         with self._lock:
-            if self._registry is None:
-                self._registry = self._stack.enter_context(Registry(self.config, self.sink))
-            return self._registry
+            if self._opened.registry is None:
+                self._opened.registry = self._stack.enter_context(Registry(self.config, self.sink))
+            return self._opened.registry
 
     def lazy(self) -> LazyFs | None:
         """The lazy file system, or None on a host without FUSE."""
         if self.host is None or not self.host.fuse:
             return None
         with self._lock:
-            if self._lazy is None:
-                self._lazy = self._start_lazy()
-            return self._lazy
+            if self._opened.lazy is None:
+                self._opened.lazy = self._start_lazy()
+            return self._opened.lazy
 
     def renew_lazy(self) -> None:
         """Start another lazy file system in place of one that is gone; its mounts stay dead."""
         with self._lock:
-            if self._lazy is not None and not self._lazy.alive:
-                self._lazy.close()
-                self._lazy = self._start_lazy()
+            if self._opened.lazy is not None and not self._opened.lazy.alive:
+                self._opened.lazy.close()
+                self._opened.lazy = self._start_lazy()
 
     def lost(self) -> threading.Event:
         """Set when the lazy file system that serves now ends before its time."""
-        return self._lost
+        return self._opened.lost
 
     def _start_lazy(self) -> LazyFs:
-        self._lost = lost = threading.Event()
+        self._opened.lost = lost = threading.Event()
         mountpoint = self._stack.enter_context(self.store.scratch.directory("lazy"))
         handlers = Handlers(died=lost.set)
         config = self.config.to_json()
@@ -156,14 +174,14 @@ class Space:
 
     def check(self) -> None:
         """Raise what went wrong when a lazy layer was read, if anything did."""
-        lazy = self._lazy
+        lazy = self._opened.lazy
         if lazy is not None and lazy.failures:
             raise lazy.failures[0].error
         if lazy is not None and not lazy.alive:
             raise DaemonDiedError("the process of the lazy file system ended during a step")
 
     def lazy_if_started(self) -> LazyFs | None:
-        return self._lazy
+        return self._opened.lazy
 
 
 def tier_of(text: str) -> Tier | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lazybuild.build.collect import Collector
 from lazybuild.build.engine import Engine
 from lazybuild.build.finish import Built
+from lazybuild.build.lowers import Mode
 from lazybuild.build.space import Space
 from lazybuild.request import BuildStats, LayerStats, PrefetchStats
 
@@ -34,6 +35,15 @@ def statistics(
     )
 
 
+def _modes(space: Space, engine: Engine) -> Iterator[Mode]:
+    """Those of the target's own graphs: other targets of the solve may have other bases."""
+    rows = [
+        space.store.meta.layer(name) for one in engine.caches.solved for name in one.layer_ids()
+    ]
+    digests = {row.descriptor.digest for row in rows if row and row.descriptor}
+    return (mode for mode in engine.lowers.modes() if mode.digest in digests)
+
+
 def _profiled(engine: Engine) -> Iterator[PrefetchStats]:
     """Layers of which chunks were fetched because a profile named them."""
     for layer in engine.ahead.fetched():
@@ -46,7 +56,7 @@ def _read_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
     lazy = space.lazy_if_started()
     read = lazy.stats() if lazy is not None else {}
     layers = []
-    for mode in engine.lowers.modes():
+    for mode in _modes(space, engine):
         seen = read.get(mode.digest)
         fetched = seen.bytes_fetched if seen else mode.size if mode.mode == "eager" else 0
         layers.append(

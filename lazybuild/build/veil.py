@@ -1,5 +1,6 @@
 """Keeps the values of build arguments that look like secrets out of all that a build says."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -15,8 +16,8 @@ class Veil:
     A value that a step prints in two pieces is not recognised.
     """
 
-    def __init__(self, request: BuildRequest, sink: Sink) -> None:
-        self._hidden = sensitive.values(request.build_args)
+    def __init__(self, requests: Sequence[BuildRequest], sink: Sink) -> None:
+        self._hidden = sensitive.values([request.build_args for request in requests])
         self._sink = sink
 
     def __call__(self, event: Event) -> None:

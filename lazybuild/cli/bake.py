@@ -1,8 +1,9 @@
-"""`lazybuild bake`: the builds of a compose file or a bake file, in one process and one store."""
+"""`lazybuild bake`: the builds of a compose file or a bake file, in one solve."""
 
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from lazybuild.cli import bake_json, build, config, failure, stopping, summary, views
+from lazybuild.cli import bake_json, build, builders, config, failure, stopping, summary, views
 from lazybuild.cli.bake_targets import (
     DEFAULT,
     Fields,
@@ -25,12 +26,10 @@ from lazybuild.cli.bake_targets import (
     words,
 )
 from lazybuild.errors import LazybuildError, UsageError
-from lazybuild.events import Event, Sink, VertexDone, VertexStarted
-from lazybuild.request import BuildRequest, BuildResult
+from lazybuild.request import BuildRequest, BuildResult, Target
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 BAKE = ("docker-bake.json", "docker-bake.override.json")
-INTERNAL = "[internal]"
 
 
 @click.command("bake", context_settings=config.CONTEXT)
@@ -49,6 +48,7 @@ INTERNAL = "[internal]"
     default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
     help="How progress is shown.",
 )
+@builders.options
 @config.registry_options
 @config.root_option
 def command(targets: tuple[str, ...], files: tuple[str, ...], **values: Any) -> None:  # noqa: ANN401 - click gives them by name
@@ -67,12 +67,10 @@ def command(targets: tuple[str, ...], files: tuple[str, ...], **values: Any) -> 
         name: wanted[name] if name in wanted else resolved(plan, name)
         for name in ordered(wanted, plan)
     }
-    results = Oven(values).bake(all_targets, shown=names)
+    results = bake(all_targets, values, shown=names)
     if values["metadata_file"]:
         document = {name: summary.metadata(result) for name, result in results.items()}
         Path(values["metadata_file"]).write_text(json.dumps(document, indent=2) + "\n")
-    for name in names:
-        click.echo(f"{name}: {summary.last_line(results[name])}", err=True)
 
 
 def found_files() -> list[str]:
@@ -131,50 +129,52 @@ def printed(targets: Mapping[str, Fields]) -> dict[str, object]:
     return {"group": {DEFAULT: {"targets": list(targets)}}, "target": dict(targets)}
 
 
-class Oven:
-    """Builds targets one after the other in one space."""
+def bake(
+    targets: Mapping[str, Fields], values: Mapping[str, Any], shown: Sequence[str]
+) -> Mapping[str, BuildResult]:
+    """Build them all; `shown` are those that were asked for, only these are pushed and loaded.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-        self._results: dict[str, BuildResult] = {}
+    Each of these gets a line of its own at the end, even when another one failed.
+    """
+    from lazybuild.build.run import build_all  # noqa: PLC0415 - the whole engine, not for --help
 
-    def bake(self, targets: Mapping[str, Fields], shown: Sequence[str]) -> dict[str, BuildResult]:
-        """`shown` are those that were asked for; only these are pushed and loaded."""
-        from lazybuild.build.run import build as run  # noqa: PLC0415 - the whole engine
-        from lazybuild.build.run import open_space  # noqa: PLC0415 - likewise
-
-        view = views.open_view(self._values["progress"])
-        name, fields = next(iter(targets.items()))
-        first = self._request(name, fields, outputs=False)
-        with stopping.armed(first.stop), _told(view), open_space(first, view) as space:
-            for name, fields in targets.items():
-                request = replace(
-                    self._request(name, fields, outputs=name in shown), stop=first.stop
-                )
-                self._results[name] = run(request, labelled(view, name), space)
-        return self._results
-
-    def _request(self, name: str, fields: Fields, *, outputs: bool) -> BuildRequest:
-        arguments = [*self._common(outputs=outputs), *words(name, fields)]
-        for key, other in links(fields).items():
-            if other in self._results:
-                digest = self._results[other].digest
-                arguments.append(f"--build-context={key}=docker-image://localhost/bake@{digest}")
-        context = str(fields.get("context") or ".")
-        parsed = build.command.make_context("bake", [*arguments, "--", context]).params
-        inline = fields.get("dockerfile-inline")
-        request = build.request_of(
-            context, {**self._values, **_kept(parsed, self._values), "file": ""}
+    view = views.open_view(values["progress"])
+    stop = threading.Event()
+    wanted = [
+        Target(
+            name=name,
+            request=replace(request(name, fields, values, outputs=name in shown), stop=stop),
+            links=links(fields),
         )
-        if inline:
-            return replace(request, dockerfile="-", stdin=str(inline).encode())
-        return replace(request, dockerfile=_dockerfile(context, parsed["file"]))
+        for name, fields in targets.items()
+    ]
+    results: dict[str, BuildResult] = {}
+    try:
+        with stopping.armed(stop), _told(view):
+            build_all(wanted, view, results.__setitem__)
+    finally:
+        for name in (name for name in shown if name in results):
+            click.echo(f"{name}: {summary.last_line(results[name])}", err=True)
+    return results
 
-    def _common(self, *, outputs: bool) -> Iterator[str]:
-        values = self._values
-        for key in ("no_cache", "pull", *(("push", "load") if outputs else ())):
-            if values[key]:
-                yield f"--{key.replace('_', '-')}"
+
+def request(name: str, fields: Fields, values: Mapping[str, Any], *, outputs: bool) -> BuildRequest:
+    arguments = [*_common(values, outputs=outputs), *words(name, fields)]
+    context = str(fields.get("context") or ".")
+    parsed = build.command.make_context("bake", [*arguments, "--", context]).params
+    inline = fields.get("dockerfile-inline")
+    found = build.request_of(context, {**values, **_kept(parsed, values), "file": ""})
+    if not outputs:
+        found = replace(found, outputs=())
+    if inline:
+        return replace(found, dockerfile="-", stdin=str(inline).encode())
+    return replace(found, dockerfile=_dockerfile(context, parsed["file"]))
+
+
+def _common(values: Mapping[str, Any], *, outputs: bool) -> Iterator[str]:
+    for key in ("no_cache", "pull", *(("push", "load") if outputs else ())):
+        if values[key]:
+            yield f"--{key.replace('_', '-')}"
 
 
 def _kept(parsed: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,22 +184,14 @@ def _kept(parsed: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dockerfile(context: str, name: str) -> str:
-    """A target's Dockerfile is always that of its context."""
-    if not name or "://" in context or Path(name).is_absolute():
+    """A target's Dockerfile is always that of its context, and called by its path: errors of
+    several targets have to be told apart.
+    """
+    if "://" in context or Path(name).is_absolute():
         return name
-    return str(Path(context) / name)
-
-
-def labelled(view: Sink, target: str) -> Sink:
-    """The builder's own work is named by its target: several have it."""
-
-    def sink(event: Event) -> None:
-        if isinstance(event, VertexStarted | VertexDone) and event.vertex == event.name:
-            name = event.name.replace(INTERNAL, f"[{target} internal]")
-            event = replace(event, vertex=f"{target} {event.vertex}", name=name)
-        view(event)
-
-    return sink
+    names = [name] if name else ["Dockerfile", "dockerfile"]
+    paths = [Path(context) / one for one in names]
+    return str(next((path for path in paths if path.exists()), paths[0]))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import click
 
 from lazybuild.cli import (
     attestations,
+    builders,
     caching,
     config,
     debug,
@@ -23,7 +24,7 @@ from lazybuild.cli import (
     views,
 )
 from lazybuild.errors import LazybuildError, UsageError
-from lazybuild.request import ALL_STAGES, Builder, BuildRequest, BuildResult, Pull, Secret, SshAgent
+from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Pull, Secret, SshAgent
 
 EPOCH = "SOURCE_DATE_EPOCH"
 PULLS = {policy.value: policy for policy in Pull}
@@ -95,16 +96,6 @@ OPTIONS: list[config.Decorator] = [
         default="missing",
         type=click.Choice([*PULLS]),
         help="Ask registries for base images even if the store has them; never asks for nothing.",
-    ),
-    _one(
-        "--builder",
-        metavar="ADDRESS",
-        text="Build on a BuildKit: unix://, tcp://, docker://, docker-container://, kube-pod://.",
-    ),
-    _one(
-        "--builder-tls",
-        metavar="ca=FILE,cert=FILE,key=FILE,name=HOST",
-        text="Certificates for --builder tcp://.",
     ),
     _one("--network", metavar="MODE", text="Network of RUN: default, host or none."),
     _many("--add-host", metavar="HOST:IP", text="Line of /etc/hosts in RUN."),
@@ -200,6 +191,7 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("build", cls=dialect.PflagCommand, context_settings=config.CONTEXT)
 @click.argument("context", default=".", metavar="[PATH|URL|-]")
 @_with_options
+@builders.options
 @config.registry_options
 @config.root_option
 def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives them by name
@@ -309,21 +301,8 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         if given["keep_storage"]
         else 0,
         registries=registries,
-        builder=builder(given["builder"], given["builder_tls"]),
+        builders=builders.of(given),
     )
-
-
-def builder(address: str, tls: str) -> Builder | None:
-    """Where to build, if not here."""
-    files = outputs.pairs(tls, "--builder-tls") if tls else {}
-    if unknown := sorted(set(files) - {"ca", "cert", "key", "name"}):
-        raise UsageError(f"--builder-tls: {unknown[0]}= is not one of ca, cert, key, name")
-    if "://" not in address:
-        if address:
-            click.echo(f"WARNING: --builder {address}: a name has no effect here", err=True)
-        return None
-    named = {"server_name" if name == "name" else name: text for name, text in files.items()}
-    return Builder(address=address, **named)
 
 
 def standard_input(context: str, file: str) -> bytes:

@@ -34,7 +34,8 @@ def _parts(error: LazybuildError, span: Span | None, step: Step | None) -> Itera
     if span is not None:
         yield excerpt(error.source, span) or f"{span.path}:{span.line}\n"
     yield from (f"{note}\n" for note in getattr(error, "__notes__", ()))
-    yield f"ERROR: {error.message}\n"
+    target = f"target {error.target}: " if error.target else ""
+    yield f"ERROR: {target}{error.message}\n"
     if error.hint:
         yield f"hint: {error.hint}\n"
 

@@ -169,10 +169,11 @@ class Bases:
         given = self.setting.options.inputs.get(key)
         if given is None:
             raise UsageError(f"invalid input {key} for {named.key}")
-        draft.edge = given.head
+        draft.edge, draft.resolved = given.head, given.base
         if given.config is not None:
             draft.image = inherited(given.config)
-            draft.base_history = len(given.config.history)
+            known = given.base.config if given.base else given.config
+            draft.base_history = len(known.history)
 
     def _trigger(self, draft: Draft) -> None:
         """Put the ONBUILDs of the base before the draft's own steps."""

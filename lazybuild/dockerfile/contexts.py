@@ -120,7 +120,10 @@ def unpacked(archive: Edge) -> Edge:
 
 
 def substitute(head: Edge | None, real: Mapping[str, Vertex]) -> Edge | None:
-    """The same graph with other vertices for the sources that `real` names."""
+    """The same graph with other vertices for the placeholders that `real` names.
+
+    A source that has attributes is none: it came with the graph of another compilation.
+    """
     if head is None or not real:
         return head
     made: dict[str, Vertex] = {}
@@ -132,6 +135,6 @@ def substitute(head: Edge | None, real: Mapping[str, Vertex]) -> Edge | None:
 
 def _rebuilt(vertex: Vertex, made: Mapping[str, Vertex], real: Mapping[str, Vertex]) -> Vertex:
     if isinstance(vertex.op, SourceOp):
-        return real.get(vertex.op.identifier, vertex)
+        return vertex if vertex.op.attrs else real.get(vertex.op.identifier, vertex)
     inputs = tuple(Edge(made[edge.vertex.digest], edge.index) for edge in vertex.inputs)
     return Vertex(op=vertex.op, inputs=inputs, platform=vertex.platform, options=vertex.options)

@@ -141,7 +141,7 @@ class Draft:
     def title(self, text: str, *, triggered: bool = False) -> str:
         """`[dev 3/5] text`, counting one step further."""
         given = {variable.name: variable.default or "" for variable in self.args}
-        text = sensitive.hide(masked(text), sensitive.values(given))
+        text = sensitive.hide(masked(text), sensitive.values([given]))
         if not self.total:
             return text
         self.done += 1

@@ -36,10 +36,14 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendInput:
-    """A named context that is a graph already (`input:<key>` of the frontend protocol)."""
+    """A named context that is a graph already (`input:<key>` of the frontend protocol).
+
+    `base` is the image that the graph itself starts from, where that is known.
+    """
 
     head: Edge | None
     config: ImageConfig | None = None
+    base: ResolvedImage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,10 +22,13 @@ def looks_secret(name: str) -> bool:
     return bool(_SECRET.search(name)) and not _NO_SECRET.search(name)
 
 
-def values(variables: Mapping[str, str]) -> tuple[str, ...]:
+def values(variables: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     """The values that must not be shown, the longest first: one may be part of another."""
     found = {
-        value for name, value in variables.items() if looks_secret(name) and len(value) >= SHORTEST
+        value
+        for some in variables
+        for name, value in some.items()
+        if looks_secret(name) and len(value) >= SHORTEST
     }
     return tuple(sorted(found, key=len, reverse=True))
 

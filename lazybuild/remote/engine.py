@@ -15,6 +15,7 @@ from lazybuild.errors import HostError, LazybuildError
 from lazybuild.events import Sink
 from lazybuild.llb.ops import Platform, SourceOp
 from lazybuild.oci import codec, digest
+from lazybuild.solver.once import StoppedError
 from lazybuild.wire.control import Attrs, Control, Export, Order
 from lazybuild.wire.dial import Address, Tls, connected
 from lazybuild.wire.encode import Style, Text, encode
@@ -41,7 +42,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-Compile = Callable[[Platform, "GatewayImages"], tuple[Text, Sequence[Compiled]]]
+Compile = Callable[[Platform, "GatewayImages"], tuple[Sequence[Text], Sequence[Compiled]]]
 
 
 class GatewayImages:
@@ -65,23 +66,30 @@ class GatewayImages:
 
 
 def build(job: Job, compile_: Compile, sink: Sink) -> Mapping[str, str]:
-    """Build what `compile_` makes for the daemon's platform; what the exporters say."""
-    with connected(job.address, job.tls) as channel:
-        control = Control(channel)
-        with Session(control, job.offers) as session:
-            order = Order(
-                id=secrets.token_hex(16),
-                session=session.id,
-                exports=job.exports,
-                cache_imports=job.cache_imports,
-                cache_exports=job.cache_exports,
-                entitlements=job.entitlements,
-            )
-            run = _Run(control, order, sink)
-            gateway = Gateway(channel, order.id)
-            with run:
-                _steer(gateway, run, job, session.id, compile_)
-            return run.response()
+    """Build what `compile_` makes for the daemon's platform; what the exporters say. StoppedError
+    when `job.stop` was set meanwhile.
+    """
+    try:
+        with connected(job.address, job.tls, job.stop) as channel:
+            control = Control(channel)
+            with Session(control, job.offers) as session:
+                order = Order(
+                    id=secrets.token_hex(16),
+                    session=session.id,
+                    exports=job.exports,
+                    cache_imports=job.cache_imports,
+                    cache_exports=job.cache_exports,
+                    entitlements=job.entitlements,
+                )
+                run = _Run(control, order, sink, job.address.text)
+                gateway = Gateway(channel, order.id)
+                with run:
+                    _steer(gateway, run, job, session.id, compile_)
+                return run.response()
+    except LazybuildError as error:
+        if job.stop.is_set():
+            raise StoppedError from error
+        raise
 
 
 def _steer(gateway: Gateway, run: "_Run", job: Job, session: str, compile_: Compile) -> None:
@@ -92,8 +100,8 @@ def _steer(gateway: Gateway, run: "_Run", job: Job, session: str, compile_: Comp
         if here is None:
             raise HostError(f"{job.address.text} has no worker that could build")
         lookup = Lookup(mode="pull" if job.pull else "default", session=session)
-        text, made = compile_(here, GatewayImages(gateway, lookup))
-        gateway.give(_outcome(gateway, job, session, text, made))
+        texts, made = compile_(here, GatewayImages(gateway, lookup))
+        gateway.give(_outcome(gateway, job, session, texts, made))
     except RemoteError as error:
         run.failed(error)
         _give_up(gateway, error)
@@ -111,7 +119,7 @@ def _give_up(gateway: Gateway, error: LazybuildError) -> None:
 
 
 def _outcome(
-    gateway: Gateway, job: Job, session: str, text: Text, made: Sequence[Compiled]
+    gateway: Gateway, job: Job, session: str, texts: Sequence[Text], made: Sequence[Compiled]
 ) -> Outcome:
     refs, metadata = {}, {}
     unique = secrets.token_hex(8)
@@ -121,7 +129,7 @@ def _outcome(
             return {"local.session": session, "local.unique": unique}
         return {}
 
-    style = Style(attrs=attrs, texts=(text,), offered=gateway.offer.llb)
+    style = Style(attrs=attrs, texts=tuple(texts), offered=gateway.offer.llb)
     for result in made:
         name = str(result.platform) if len(made) > 1 else ""
         ending = f"/{name}" if name else ""
@@ -144,10 +152,11 @@ def _platform(platform: Platform) -> dict[str, str]:
 class _Run:
     """The daemon's side of a build, in two threads: its end is waited for, its news are told."""
 
-    def __init__(self, control: Control, order: Order, sink: Sink) -> None:
+    def __init__(self, control: Control, order: Order, sink: Sink, name: str) -> None:
         self._control = control
         self._order = order
         self._sink = sink
+        self._name = name
         self._response: Mapping[str, str] = {}
         self._error: RemoteError | None = None
         self._threads = [
@@ -173,7 +182,7 @@ class _Run:
             return self._response
         if self._error.status.code == UNAVAILABLE:
             raise HostError(
-                f"BuildKit went away during the build: {self._error.message}",
+                f"{self._name}: BuildKit went away during the build: {self._error.message}",
                 hint="look into the log of the daemon",
             ) from self._error
         raise explained(self._error)

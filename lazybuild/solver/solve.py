@@ -10,13 +10,13 @@ import json
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Generic
 
 from lazybuild.errors import BuildError, LazybuildError
-from lazybuild.llb.graph import Edge, Vertex, depth
+from lazybuild.llb.graph import Edge, Vertex, depth, walk
 from lazybuild.llb.ops import ExecOp
 from lazybuild.solver.forecast import Forecast
 from lazybuild.solver.once import Once, Others, StoppedError, gather
@@ -59,15 +59,30 @@ class Solver(Generic[R]):
         self._guard = threading.Lock()
         self._keys: defaultdict[str, Once[str]] = defaultdict(Once)
         self._results: defaultdict[str, Once[R]] = defaultdict(Once)
+        self._fresh: set[str] = set()
+        self._made: defaultdict[str, Once[R]] = defaultdict(Once)  # by key
         self.parts: dict[str, tuple[str, ...]] = {}  # of keys, what each input of a vertex gave
         self._forecast = Forecast(ops, cache, self.key, self._memo)
 
-    def solve(self, head: Vertex) -> R:
-        """The result of a vertex. BuildError when too many steps stand on one another."""
-        if depth(head) > MAX_DEPTH:
+    def solve(self, heads: Sequence[Vertex]) -> list[R]:
+        """The results of some graphs, in order; what they have in common is done once.
+
+        A step that one of them must not take from the cache is run for all of them. BuildError when
+        too many steps stand on one another.
+        """
+        if any(depth(head) > MAX_DEPTH for head in heads):
             raise BuildError(f"more than {MAX_DEPTH} steps stand on one another")
         sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_DEPTH * FRAMES))
-        return self._result(head)
+        self._fresh |= {
+            vertex.digest for head in heads for vertex in walk(head) if vertex.options.ignore_cache
+        }
+        return gather([partial(self._result, head) for head in heads], parallel=self._parallel)
+
+    def peek(self, vertex: Vertex) -> R | None:
+        """The result if there is one already."""
+        with self._guard:
+            cell = self._results.get(vertex.digest)
+        return cell.peek() if cell else None
 
     def key(self, vertex: Vertex) -> str:
         """The cache key of a vertex: its identity between builds."""
@@ -162,11 +177,23 @@ class Solver(Generic[R]):
             others.wait()
 
     def _load(self, vertex: Vertex, plan: KeyPlan) -> R | None:
-        if not plan.stable or vertex.options.ignore_cache:
+        if not plan.stable or vertex.digest in self._fresh:
             return None
         return self._cache.load(self.key(vertex), vertex)
 
     def _run(self, vertex: Vertex, plan: KeyPlan, inputs: list[R]) -> R:
+        """Run it, or take what a vertex with the same key has made meanwhile."""
+        if not plan.stable or vertex.digest in self._fresh:
+            return self._made_by(vertex, plan, inputs)
+        key = self.key(vertex)
+        with self._guard:
+            cell = self._made[key]
+        result = cell.get(partial(self._made_by, vertex, plan, inputs))
+        self._report.started(vertex)
+        self._report.done(vertex, cached=True)  # nothing is told twice
+        return result
+
+    def _made_by(self, vertex: Vertex, plan: KeyPlan, inputs: list[R]) -> R:
         slot: AbstractContextManager[object] = (
             self._slots if isinstance(vertex.op, ExecOp) else nullcontext()
         )

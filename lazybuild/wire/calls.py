@@ -7,7 +7,8 @@ import grpc
 from google.protobuf.message import Message
 
 from lazybuild.errors import HostError
-from lazybuild.wire.faults import RemoteError, read_status
+from lazybuild.wire.buildkit_frontend_protos.status_pb2 import Status
+from lazybuild.wire.faults import CANCELLED, RemoteError, read_status
 
 MESSAGE_LIMIT = 16 << 20
 DETAILS = "grpc-status-details-bin"
@@ -48,6 +49,8 @@ class Caller:
             found: _Answer = invoke(request, metadata=self._metadata, timeout=timeout)
         except grpc.RpcError as error:
             raise fault(error) from error
+        except ValueError as error:  # gRPC's word for a channel that was closed
+            raise RemoteError(str(error), status=Status(code=CANCELLED)) from error
         return found
 
     def stream(self, method: str, request: Message, answer: type[_Answer]) -> Iterator[_Answer]:

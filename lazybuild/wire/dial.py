@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from lazybuild.wire.pump import PipedSocket
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 SECONDS = 10.0
+PAUSE = 0.2
 MAX_REPLY = 16 << 10
 HINT = "is a BuildKit running there, and may you use it?"
 KINDS = ("unix", "tcp", "docker", "docker-container", "kube-pod")
@@ -81,13 +83,33 @@ def parse(text: str) -> Address:
 
 
 @contextmanager
-def connected(address: Address, tls: Tls) -> Iterator[grpc.Channel]:
-    """A channel that somebody answers on. Raises HostError when nobody does."""
+def connected(
+    address: Address, tls: Tls, stop: threading.Event | None = None
+) -> Iterator[grpc.Channel]:
+    """A channel that somebody answers on; it is closed once `stop` is set. Raises HostError when
+    nobody answers.
+    """
     with ExitStack() as stack:
         channel = stack.enter_context(_channel(address, tls, stack))
         hint = "does it trust the certificate, and is its own one trusted?" if tls else HINT
         ready(channel, SECONDS, address.text, hint)
+        if stop is not None:
+            stack.callback(_closing(channel, stop).set)
         yield channel
+
+
+def _closing(channel: grpc.Channel, stop: threading.Event) -> threading.Event:
+    """Watch `stop` until the event that is returned is set."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(PAUSE):
+            if stop.is_set():
+                channel.close()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    return over
 
 
 def _channel(address: Address, tls: Tls, stack: ExitStack) -> grpc.Channel:

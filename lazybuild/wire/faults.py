@@ -17,6 +17,7 @@ from lazybuild.wire.buildkit_frontend_protos.status_pb2 import Status
 
 PREFIX = "github.com/moby/buildkit/"
 SUFFIX = "+json"
+CANCELLED = 1
 UNKNOWN = 2
 INVALID = 3
 NOT_FOUND = 5

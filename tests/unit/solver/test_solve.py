@@ -73,7 +73,7 @@ def merge(name, *inputs):
 
 def solve(head, ops, cache=None, sink=lambda event: None, **options):
     solver = Solver(ops, cache or FakeCache(), Reporter(sink), **options)
-    return solver.solve(head)
+    return solver.solve([head])[0]
 
 
 def test_each_vertex_runs_once_and_inputs_first():
@@ -99,7 +99,7 @@ def test_a_hit_does_not_need_the_records_of_its_inputs():
     base, cache = source("base"), FakeCache()
     head = run("two", run("one", base))
     solver = Solver(FakeOps(), cache, Reporter(lambda event: None))
-    solver.solve(head)
+    solver.solve([head])
     cache.records = {solver.key(head): "kept"}
     again = FakeOps()
     assert solve(head, again, cache) == "kept"
@@ -183,6 +183,54 @@ def test_a_build_error_learns_the_place_of_its_instruction():
     assert caught.value.span == span
 
 
+def test_several_graphs_share_what_they_have_in_common():
+    base = source("base")
+    common, ops = run("common", base), FakeOps()
+    solver = Solver(ops, FakeCache(), Reporter(lambda event: None))
+    heads = [run("one", common), run("two", common)]
+    assert solver.solve(heads) == ["one(common(base()))", "two(common(base()))"]
+    assert ops.ran.count("common") == 1
+
+
+def test_vertices_with_the_same_key_run_once_and_the_others_are_cached():
+    """Two sources of the same content: the digests of their copies differ, their keys do not."""
+    ops, events = FakeOps({"a()": "same", "b()": "same"}, seconds=0.05), []
+    solver = Solver(ops, FakeCache(), Reporter(events.append))
+    one, two = solver.solve([merge("copy", source("a")), merge("copy", source("b"))])
+    assert one == two
+    assert ops.ran.count("copy") == 1
+    done = [e for e in events if isinstance(e, VertexDone) and e.name == "copy"]
+    assert sorted(event.cached for event in done) == [False, True]
+
+
+def test_a_step_that_one_graph_wants_anew_runs_for_all():
+    cache, ops = FakeCache(), FakeOps()
+    solve(run("one", source("base")), FakeOps(), cache)
+    solver = Solver(ops, cache, Reporter(lambda event: None))
+    solver.solve([run("one", source("base")), run("one", source("base"), ignore_cache=True)])
+    assert ops.ran.count("one") == 1
+
+
+def test_what_is_finished_when_another_graph_fails_can_be_had():
+    done, failed = threading.Event(), run("bad", source("base"))
+
+    class Late(FakeOps):
+        def run(self, vertex, inputs):
+            if vertex.name == "bad":
+                assert done.wait(5)
+            found = super().run(vertex, inputs)
+            if vertex.name == "good":
+                done.set()
+            return found
+
+    good = run("good", source("base"))
+    solver = Solver(Late(fail=("bad",)), FakeCache(), Reporter(lambda event: None))
+    with pytest.raises(BuildError, match="bad failed"):
+        solver.solve([failed, good])
+    assert solver.peek(good) == "good(base())"
+    assert solver.peek(failed) is None
+
+
 def chain(length):
     vertex = source("base")
     for number in range(length - 1):
@@ -198,22 +246,22 @@ def chain(length):
 @pytest.mark.parametrize("parallel", [True, False])
 def test_hundreds_of_steps_in_a_row_are_solved(parallel):
     ops = FakeOps()
-    Solver(ops, FakeCache(), Reporter(lambda _: None), parallel=parallel).solve(chain(MAX_DEPTH))
+    Solver(ops, FakeCache(), Reporter(lambda _: None), parallel=parallel).solve([chain(MAX_DEPTH)])
     assert len(ops.ran) == MAX_DEPTH
 
 
 def test_more_steps_in_a_row_than_can_be_are_refused():
     solver = Solver(FakeOps(), FakeCache(), Reporter(lambda _: None))
     with pytest.raises(BuildError, match="1000 steps stand on one another"):
-        solver.solve(chain(MAX_DEPTH + 1))
+        solver.solve([chain(MAX_DEPTH + 1)])
 
 
 def test_a_solve_goes_on_from_the_results_of_another():
     ops, done = FakeOps(), {}
     head = chain(3)
     again = replace(head, options=replace(head.options, ignore_cache=True))
-    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
-    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve(again)
+    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve([again])
+    Solver(ops, FakeCache(), Reporter(lambda _: None), done=done).solve([again])
     assert ops.ran == ["base", "step 0", "step 1"]
 
 
