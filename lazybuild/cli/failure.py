@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import TextIO
 
-from lazybuild.cli.progress.escape import github, plain_text
+from lazybuild.cli.progress.escape import github, lines, one_line, plain_text
 from lazybuild.cli.progress.steps import Step
 from lazybuild.dockerfile.excerpt import excerpt
 from lazybuild.errors import (
@@ -20,9 +20,7 @@ def show(error: LazybuildError, out: TextIO, step: Step | None = None) -> None:
     span = error.span
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     text = "".join(_parts(error, span, step))
-    if on_github:  # whatever is shown must not command the workflow
-        text = "".join(f"{github(line)}\n" for line in text.split("\n")[:-1])
-    out.write(text)
+    out.write(lines(text, github if on_github else plain_text))  # no command for whoever reads it
     if span is not None and on_github:
         out.write(github_annotation(error.message, span))
     out.flush()
@@ -47,8 +45,8 @@ def tail_block(step: Step) -> str:
 
 def github_annotation(message: str, span: Span) -> str:
     """A workflow command that puts the error beside the line (GitHub, "Workflow commands")."""
-    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    path = span.path.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    escaped = plain_text(message).replace("%", "%25").replace("\n", "%0A")
+    path = one_line(span.path).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
     return f"::error file={path},line={span.line}::{escaped}\n"
 
 

@@ -27,13 +27,14 @@ class View(Protocol):
 class QuietView:
     """Shows warnings and keeps the rest for the error message."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, harmless: escape.Escape = escape.plain_text) -> None:
         self._out = out
+        self._escape = harmless
         self.steps = Steps()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Warned):
-            self._out.write(f"WARNING: {event.message}\n")
+            self._out.write(escape.lines(f"WARNING: {event.message}\n", self._escape))
         elif isinstance(event, VertexStarted):
             self.steps.begin(event.vertex, event.name, event.time)
         elif isinstance(event, VertexDone) and event.error:
@@ -56,12 +57,13 @@ def open_view(mode: str) -> View:
         from lazybuild.cli.progress.rawjson import RawJsonView  # noqa: PLC0415 - seldom wanted
 
         return RawJsonView(sys.stderr)
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    harmless = escape.github if on_github else escape.plain_text
     if mode in ("quiet", "none"):
-        return QuietView(sys.stderr)
+        return QuietView(sys.stderr, harmless)
     from lazybuild.cli.progress.plain import PlainView  # noqa: PLC0415 - one view is enough
 
-    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    return PlainView(sys.stderr, escape.github if on_github else escape.plain_text)
+    return PlainView(sys.stderr, harmless)
 
 
 class LoggedView:

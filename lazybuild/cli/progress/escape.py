@@ -1,6 +1,7 @@
-"""Makes the output of steps harmless where a machine or a terminal reads it.
+"""Makes foreign text harmless where a machine or a terminal reads it: what steps print, what
+frontends and registries say.
 
-A step's output may hold terminal control sequences, and lines that a CI system takes for commands
+It may hold terminal control sequences, and lines that a CI system takes for commands
 (GitHub: `::error ...`, `##[...]`). Sources: ECMA-48; GitHub's "Workflow commands".
 """
 
@@ -26,3 +27,13 @@ def plain_text(line: str) -> str:
 def github(line: str) -> str:
     """The same, and no workflow command: a zero-width space breaks its opening."""
     return _COMMAND.sub(lambda match: f"{match[1]}\u200b{match[2]}", plain_text(line))
+
+
+def lines(text: str, escape: Escape) -> str:
+    """Text of several lines, each of them made harmless."""
+    return "\n".join(escape(line) for line in text.split("\n"))
+
+
+def one_line(text: str) -> str:
+    """A name, which has no business to be longer than a line."""
+    return plain_text(text.replace("\n", " "))

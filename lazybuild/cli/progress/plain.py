@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TextIO
 
-from lazybuild.cli.progress.escape import Escape
+from lazybuild.cli.progress.escape import Escape, lines, one_line
 from lazybuild.cli.progress.steps import Step, Steps
 from lazybuild.events import (
     Event,
@@ -66,9 +66,9 @@ class PlainView:
             case Transfer():
                 self._transfer(event)
             case Warned():
-                self._out.write(f"WARNING: {event.message}\n")
+                self._out.write(lines(f"WARNING: {event.message}\n", self._escape))
             case Noted():
-                self._out.write(f"{event.message}\n")
+                self._out.write(lines(f"{event.message}\n", self._escape))
             case Ready():
                 threading.Thread(target=self._beat, daemon=True).start()
 
@@ -94,7 +94,7 @@ class PlainView:
         step.finished, step.cached, step.error = event.time, event.cached, event.error
         self._print_output(step, step.flush(), event.time)
         if event.error:
-            self._line(step, f"ERROR: {event.error}")
+            self._line(step, lines(f"ERROR: {event.error}", self._escape))
         elif event.cached:
             self._line(step, "CACHED")
         else:
@@ -106,7 +106,7 @@ class PlainView:
         due = event.time - self._told.get(key, 0.0) >= TRANSFER_PAUSE
         if step is not None and (event.done or due):
             self._told[key] = event.time
-            self._line(step, f"{event.id} {amounts(event)}")
+            self._line(step, f"{one_line(event.id)} {amounts(event)}")
 
     def _print_output(self, step: Step, lines: list[str], now: float) -> None:
         for line in lines:

@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from lazybuild.cli.progress.escape import one_line
+
 TAIL_LINES = 20
 
 
@@ -53,7 +55,7 @@ class Steps:
     def begin(self, vertex: str, name: str, time: float) -> Step:
         step = self._steps.get(vertex)
         if step is None:
-            step = Step(number=len(self._steps) + 1, name=name, started=time)
+            step = Step(number=len(self._steps) + 1, name=one_line(name), started=time)
             self._steps[vertex] = step
         return step
 

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from lazybuild.cli.progress.escape import plain_text
+from lazybuild.cli.progress.escape import one_line, plain_text
 from lazybuild.cli.progress.plain import amounts
 from lazybuild.cli.progress.steps import Step, Steps
 from lazybuild.events import (
@@ -70,13 +70,13 @@ class TtyView:
                 if step is not None:
                     step.lines(event.stream, event.data)
             case Transfer():
-                self._transfers[event.vertex] = f"{event.id} {amounts(event)}"
+                self._transfers[event.vertex] = f"{one_line(event.id)} {amounts(event)}"
             case VertexDone():
                 self._done(event)
             case Warned():
-                self._console.print(Text(f"WARNING: {event.message}", style="yellow"))
+                self._console.print(Text(plain_text(f"WARNING: {event.message}"), style="yellow"))
             case Noted():
-                self._console.print(Text(event.message, style="dim"))
+                self._console.print(Text(plain_text(event.message), style="dim"))
             case Ready():
                 self._ticker = threading.Thread(target=self._tick, daemon=True)
                 self._ticker.start()

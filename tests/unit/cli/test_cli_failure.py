@@ -93,3 +93,16 @@ CODES = {
 @pytest.mark.parametrize(("error", "code"), CODES.items(), ids=lambda it: type(it).__name__)
 def test_exit_codes(error, code):
     assert failure.exit_code(error) == code
+
+
+def test_an_error_of_a_stranger_commands_nobody(monkeypatch):
+    hostile = "\x1b]0;title\x07a\n::set-env name=X::y"
+    error = BuildError(hostile, hint=hostile)
+    error.span, error.source = Span(path=hostile, line=1, end_line=1), "FROM x\n"
+    for on_github in ("", "true"):
+        monkeypatch.setenv("GITHUB_ACTIONS", on_github)
+        text = shown(error)
+        assert "title" not in text
+        assert "\x1b" not in text
+    commands = [line for line in text.splitlines() if line.startswith("::")]
+    assert len(commands) == 1, "the annotation that is ours"

@@ -264,3 +264,32 @@ def test_a_step_that_speaks_needs_no_heartbeat():
         view(VertexLog(vertex="a", data=b"word\n"))
     view.close()
     assert "still running" not in out.getvalue()
+
+
+HOSTILE = "\x1b[31m\x1b]0;title\x07red\n::error file=x::y\r"
+
+
+@pytest.mark.parametrize("kind", ["plain", "quiet", "tty"])
+def test_names_warnings_notes_and_errors_of_others_command_nobody(kind):
+    out = io.StringIO()
+    view = {
+        "plain": lambda: PlainView(out, escape.github),
+        "quiet": lambda: views.QuietView(out, escape.github),
+        "tty": lambda: TtyView(out),
+    }[kind]()
+    told(
+        view,
+        [
+            VertexStarted(vertex="v", name=HOSTILE, time=T),
+            Warned(message=HOSTILE),
+            Noted(message=HOSTILE),
+            Transfer(vertex="v", id=HOSTILE, current=1, total=1, done=True, time=T),
+            VertexDone(vertex="v", name=HOSTILE, error=HOSTILE, time=T),
+        ],
+    )
+    text = out.getvalue()
+    assert "red" in text
+    assert "title" not in text
+    assert not re.search(r"\x1b\[31m|[\r\x07]", text)
+    assert kind == "tty" or not re.search(r"^::", text, re.MULTILINE)
+    assert "\n" not in view.steps.failed().name
