@@ -39,6 +39,8 @@ def read(tree: Tree, path: str, *, offset: int, length: int | None) -> bytes:
 
 def names(tree: Tree, path: str, pattern: str) -> Iterator[SentFile]:
     """What is in a directory, by name."""
+    if len(pattern) > MAX_PATH:
+        raise BuildError("a pattern is too long")
     folder, node = _found(tree, path)
     if node.kind is not Kind.DIR:
         raise BuildError(f"{path} is not a directory")

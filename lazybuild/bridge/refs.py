@@ -9,7 +9,7 @@ from lazybuild.llb.graph import Edge
 from lazybuild.wire.bridge import Graph, MissingError
 
 MAX_REFS = 4096
-MAX_BYTES = 256 << 20
+MAX_BYTES = 64 << 20
 
 
 class Refs:

@@ -17,6 +17,7 @@ LOCAL = "dockerfile"
 """The name of the directory that holds nothing but the Dockerfile and its ignore file."""
 
 CONTEXTS = "moby.buildkit.frontend.contexts"
+MODES = {Pull.ALWAYS: "pull", Pull.NEVER: "local"}
 SUBREQUESTS = "moby.buildkit.frontend.subrequests"
 
 
@@ -35,7 +36,7 @@ def options(
         "ulimit": _row(request.ulimits),
         "shm-size": str(request.shm_size or ""),
         "force-network-mode": request.network if request.network != "default" else "",
-        "image-resolve-mode": "pull" if request.pull is Pull.ALWAYS else "",
+        "image-resolve-mode": MODES.get(request.pull, ""),
         "requestid": question,
         "frontend.caps": ",".join(name for name, wanted in needed.items() if wanted),
         **_context(given),

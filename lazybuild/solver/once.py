@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Generic, TypeVar
 
+THREADS = 64
 T = TypeVar("T")
 
 
@@ -45,18 +47,18 @@ def gather(tasks: Sequence[Callable[[], T]], *, parallel: bool) -> list[T]:
     """Do all tasks and return their values in order.
 
     The first task runs in the calling thread, each other in a thread of its own: they wait for one
-    another's parts through `Once`, so that a bounded pool could stand still. When tasks fail, the
-    first failure in order that is not just a `StoppedError` is raised, once all have ended.
+    another's parts through `Once`, so that a bounded pool could stand still. What has no thread,
+    because there are too many, the caller does. When tasks fail, the first failure in order that is
+    not just a `StoppedError` is raised, once all have ended.
     """
     cells = [Once[T]() for _ in tasks]
     pairs = list(zip(cells, tasks, strict=True))
     threads = [
         threading.Thread(target=outcome, args=(partial(cell.get, task),), daemon=True)
-        for cell, task in pairs[1:]
+        for cell, task in pairs[1 : 1 + THREADS]
         if parallel
     ]
-    for thread in threads:
-        thread.start()
+    threads = list(takewhile(begun, threads))
     errors = []
     for cell, task in pairs:
         error = outcome(partial(cell.get, task))
@@ -79,8 +81,7 @@ class Others:
         self._threads = [
             threading.Thread(target=self._do, args=pair, daemon=True) for pair in enumerate(tasks)
         ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = list(takewhile(begun, self._threads))
 
     def wait(self) -> None:
         for thread in self._threads:
@@ -93,6 +94,15 @@ class Others:
 
     def _do(self, number: int, task: Callable[[], object]) -> None:
         self._errors[number] = outcome(task)
+
+
+def begun(thread: threading.Thread) -> bool:
+    """Start it; False where the system gives no more threads."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def outcome(task: Callable[[], object]) -> BaseException | None:

@@ -19,6 +19,8 @@ from lazybuild.store import disk
 from lazybuild.worker import execution, files, keys
 from lazybuild.worker.services import Result, Services, Source, scheme
 
+MAX_LAYERS = 4096
+
 
 class Worker:
     """Safe in threads; one for each pass of a build."""
@@ -98,7 +100,10 @@ class Worker:
 
 def merge(inputs: Sequence[Result]) -> Snapshot:
     """One over the other. A layer that both have stays in both places: what lies between may have
-    removed what it holds.
+    removed what it holds. BuildError for more than anybody needs: a few merges of merges can double
+    their way to any number.
     """
     snapshots = [item for item in inputs if isinstance(item, Snapshot)]
+    if sum(len(snapshot.layers) for snapshot in snapshots) > MAX_LAYERS:
+        raise BuildError(f"a merge of more than {MAX_LAYERS} layers")
     return Snapshot(tuple(layer for snapshot in snapshots for layer in snapshot.layers))

@@ -307,6 +307,17 @@ def test_calls_that_are_not_here_are_refused_by_their_names(talk):
         refused(lambda r=request: talk.raw.call("Solve", r, pb.SolveResponse), next(iter(field)))
 
 
+def test_a_pattern_is_bounded(talk):
+    ref = solved(talk)
+    refused(lambda: talk.gateway.names(ref, "/", "*" * 5000), "a pattern is too long")
+
+
+def test_graphs_are_bounded_in_size(talk, monkeypatch):
+    monkeypatch.setattr("lazybuild.bridge.refs.MAX_BYTES", 500)
+    solved(talk)
+    refused(lambda: [solved(talk) for _ in range(9)], "more than")
+
+
 def test_graphs_are_bounded_in_number(talk, monkeypatch):
     monkeypatch.setattr("lazybuild.bridge.refs.MAX_REFS", 3)
     for _ in range(3):

@@ -327,3 +327,31 @@ def test_what_stopped_a_step_is_told_and_not_that_it_was_stopped():
     head = merge("copy", run("one", source("a")), run("two", source("b")))
     with pytest.raises(BuildError, match="one failed"):
         solve(head, Stopped(), stop=stop)
+
+
+def test_a_thousand_inputs_need_no_thousand_threads():
+    counts = []
+
+    class Counting(FakeOps):
+        def run(self, vertex, inputs):
+            counts.append(threading.active_count())
+            return super().run(vertex, inputs)
+
+    inputs = tuple(Edge(source(f"s{number}")) for number in range(1000))
+    head = Vertex(op=MergeOp(), inputs=inputs, options=VertexOptions(name="all"))
+    ops = Counting(seconds=0.001)
+    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve(head)
+    assert len(ops.ran) == 1001
+    assert max(counts) < 200
+
+
+def test_a_system_that_gives_no_more_threads_slows_a_solve_down(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    inputs = tuple(Edge(source(f"s{number}")) for number in range(9))
+    head = Vertex(op=MergeOp(), inputs=inputs, options=VertexOptions(name="all"))
+    ops = FakeOps()
+    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve(head)
+    assert len(ops.ran) == 10
