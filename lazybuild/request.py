@@ -115,6 +115,7 @@ class BuildRequest:
     sbom: bool = False
     provenance: str = ""
     pull: Pull = Pull.MISSING
+    ignorefile: str = ""
     network: str = ""
     add_hosts: tuple[str, ...] = ()
     shm_size: int = 0

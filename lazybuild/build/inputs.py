@@ -81,7 +81,7 @@ def read(request: BuildRequest) -> Inputs:
         return _remote(request, remote, places, others)
     root = _context_directory(request.context)
     path, data = _dockerfile(request, root)
-    own = _own_ignore(root, path)
+    own = Path(request.ignorefile) if request.ignorefile else _own_ignore(root, path)
     return Inputs(
         path=path,
         data=data,
@@ -90,8 +90,8 @@ def read(request: BuildRequest) -> Inputs:
         context=f"local:{MAIN}",
         contexts={**others, **{name: f"local:{name}" for name in places}},
         directories={MAIN: root, **places},
-        ignored=_ignored(root, path),
-        ignored_in={name: _ignored(place, "") for name, place in places.items()},
+        ignored=_ignored(root, own),
+        ignored_in={name: _ignored(place, None) for name, place in places.items()},
     )
 
 
@@ -108,7 +108,7 @@ def _remote(
         contexts={**others, **{name: f"local:{name}" for name in places}},
         directories={**remote.directories, **places},
         ignored=(),
-        ignored_in={name: _ignored(place, "") for name, place in places.items()},
+        ignored_in={name: _ignored(place, None) for name, place in places.items()},
         inputs=remote.inputs,
         keep=remote.keep,
         time=remote.time,
@@ -156,12 +156,12 @@ def _given(name: str, root: Path) -> Path:
     return path if path.exists() or path.is_absolute() else root / name
 
 
-def _ignored(root: Path, dockerfile: str) -> tuple[str, ...]:
-    """The patterns of NAME.dockerignore beside the Dockerfile, else of .dockerignore."""
-    for path in (_own_ignore(root, dockerfile), root / ".dockerignore"):
-        if path is not None and path.exists():
-            return tuple(read_patterns(read_regular(path, MAX_IGNORE, root), str(path)))
-    return ()
+def _ignored(root: Path, own: Path | None) -> tuple[str, ...]:
+    """The patterns of its own ignore file, else of .dockerignore."""
+    path = own or root / ".dockerignore"
+    if own is None and not path.exists():
+        return ()
+    return tuple(read_patterns(read_regular(path, MAX_IGNORE, root), str(path)))
 
 
 def _own_ignore(root: Path, dockerfile: str) -> Path | None:

@@ -47,6 +47,7 @@ class Space:
     isolation: str = ""
 
     def __post_init__(self) -> None:
+        self._tier = tier_of(self.isolation)
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._opened = Opened()
@@ -90,7 +91,7 @@ class Space:
         """Step onto the highest rung of the ladder; threads may be started from here on."""
         if self.host is not None:
             return
-        host = ladder.probe(self.root, force=tier_of(self.isolation))
+        host = ladder.probe(self.root, force=self._tier)
         owners.claim(self.store, host)
         ladder.enter(host)
         self._opened.host = host

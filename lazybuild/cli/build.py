@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+import traceback
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import click
 
 from lazybuild.cli import (
     attestations,
+    build_options,
     builders,
     caching,
     config,
     debug,
     dialect,
     durations,
+    environment,
     failure,
     outputs,
     stopping,
@@ -24,6 +26,7 @@ from lazybuild.cli import (
     views,
 )
 from lazybuild.errors import LazybuildError, UsageError
+from lazybuild.events import Warned
 from lazybuild.request import ALL_STAGES, BuildRequest, BuildResult, Pull, Secret, SshAgent
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -31,166 +34,9 @@ PULLS = {policy.value: policy for policy in Pull}
 PULLS |= {"newer": Pull.ALWAYS, "true": Pull.ALWAYS, "false": Pull.MISSING}
 
 
-def _flag(*names: str, text: str) -> config.Decorator:
-    return click.option(*names, is_flag=True, help=text)
-
-
-def _many(*names: str, metavar: str, text: str) -> config.Decorator:
-    return click.option(*names, multiple=True, metavar=metavar, help=text)
-
-
-def _one(*names: str, metavar: str, text: str, default: str = "") -> config.Decorator:
-    return click.option(*names, default=default, metavar=metavar, help=text)
-
-
-OPTIONS: list[config.Decorator] = [
-    _one("-f", "--file", metavar="FILE", text="Dockerfile; - reads it from standard input."),
-    _one(
-        "--frontend",
-        metavar="IMAGE",
-        text="Let this frontend image compile the file, whatever its # syntax= line says;"
-        " dockerfile.v0 is the built-in compiler.",
-    ),
-    _many("-t", "--tag", metavar="NAME[:TAG]", text="Name of the image."),
-    _one("--target", metavar="STAGE", text="Build this stage only."),
-    _many("--build-arg", metavar="NAME[=VALUE]", text="Value of an ARG."),
-    _many("--build-arg-file", metavar="FILE", text="File of NAME=VALUE lines."),
-    _many("--build-context", metavar="NAME=SOURCE", text="Another context by name."),
-    _many("--platform", metavar="OS/ARCH", text="Platform of the result."),
-    _many("--label", metavar="NAME=VALUE", text="Label of the image."),
-    _many("--annotation", metavar="NAME=VALUE", text="Annotation of the manifest."),
-    _many(
-        "-o",
-        "--output",
-        metavar="type=TYPE,dest=PATH",
-        text="image, registry, oci, docker, local or tar; a bare path is local.",
-    ),
-    _flag("--push", text="Push to the registry: -o type=registry."),
-    _flag("--load", text="Load into the running Docker: -o type=docker."),
-    _many(
-        "--cache-from",
-        metavar="type=registry,ref=NAME",
-        text="Take over what another machine cached: registry, local (src=DIR).",
-    ),
-    _many(
-        "--cache-to",
-        metavar="type=registry,ref=NAME,mode=max",
-        text="Give the cache to others: registry, local (dest=DIR), inline; mode min or max.",
-    ),
-    _many(
-        "--cache-mounts-from",
-        metavar="type=registry,ref=NAME",
-        text="Fill new cache mounts of RUN with those of another machine; or type=local,src=DIR.",
-    ),
-    _many(
-        "--cache-mounts-to",
-        metavar="type=registry,ref=NAME",
-        text="Give the cache mounts of RUN to others; or type=local,dest=DIR.",
-    ),
-    _flag("--cache-strict", text="Fail when a cache can't be read or written."),
-    _flag("--explain", text="Say of every step why it was cached, or what changed."),
-    _flag("--no-cache", text="Run every step."),
-    _many("--no-cache-filter", metavar="STAGE", text="Run every step of this stage."),
-    click.option(
-        "--pull",
-        default="missing",
-        type=click.Choice([*PULLS]),
-        help="Ask registries for base images even if the store has them; never asks for nothing.",
-    ),
-    _one("--network", metavar="MODE", text="Network of RUN: default, host or none."),
-    _many("--add-host", metavar="HOST:IP", text="Line of /etc/hosts in RUN."),
-    _one("--shm-size", metavar="SIZE", text="Size of /dev/shm in RUN."),
-    _many("--ulimit", metavar="NAME=SOFT[:HARD]", text="Limit of RUN."),
-    _many("--allow", metavar="ENTITLEMENT", text="Allow network.host or security.insecure."),
-    _many("--secret", metavar="id=ID[,src=FILE|,env=NAME]", text="Secret for RUN --mount."),
-    _many("--ssh", metavar="ID[=SOCKET|KEY]", text="SSH agent for RUN --mount."),
-    _one(
-        "--compression",
-        metavar="FORMAT[:LEVEL]",
-        text="Layers: estargz (default), gzip, zstd, zstd:chunked, none.",
-    ),
-    click.option(
-        "--source-date-epoch",
-        type=int,
-        default=None,
-        metavar="SECONDS",
-        help="Latest time in the image (or $SOURCE_DATE_EPOCH).",
-    ),
-    click.option(
-        "--rewrite-timestamp/--no-rewrite-timestamp",
-        default=None,
-        help="Clamp the times of files too; on when an epoch is given.",
-    ),
-    click.option(
-        "--prefetch/--no-prefetch",
-        default=True,
-        help="Put the files that the build saw used first in each layer.",
-    ),
-    _many("--sbom", metavar="[true|false]", text="State which packages are in the image (SPDX)."),
-    _many(
-        "--provenance",
-        metavar="[true|false|mode=min|max]",
-        text="State where the image comes from (SLSA).",
-    ),
-    _many("--attest", metavar="type=sbom|provenance", text="The same, as buildx has it."),
-    _flag("--require-lazy", text="Fail when a base layer can't be read lazily."),
-    _flag("--allow-unverified", text="Read layers lazily whose content nobody vouches for."),
-    _flag("--convert-base", text="Make layers of the base that can't be lazy ones that can."),
-    _flag("--background-fetch", text="Fetch the rest of lazy base layers while steps run."),
-    _one(
-        "--profile-from",
-        metavar="REPOSITORY|off",
-        text="Where to look for what earlier builds read of the base (default: beside the base).",
-    ),
-    _one(
-        "--profile-to",
-        metavar="REPOSITORY|off",
-        text="Where to push what this build read (default: beside the base, where allowed).",
-    ),
-    _one("--isolation", metavar="TIER", text="Force a tier (T1, T2, ...); see doctor."),
-    click.option("--jobs", type=int, default=0, metavar="N", help="Steps at a time."),
-    click.option(
-        "--keep-storage",
-        default=lambda: os.environ.get("LAZYBUILD_KEEP_STORAGE", ""),
-        metavar="SIZE",
-        help="Let the cache be this large (or $LAZYBUILD_KEEP_STORAGE; a fifth of the disk).",
-    ),
-    _flag("--check", text="Check the Dockerfile instead of building it: --call=check."),
-    _one(
-        "--call",
-        metavar="METHOD",
-        text="check, outline or targets instead of build; METHOD,format=json.",
-    ),
-    _one("--format", metavar="FORMAT", text="Of --check and --call: text or json."),
-    _one("--iidfile", metavar="FILE", text="Write the image ID there."),
-    _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
-    click.option(
-        "--progress",
-        type=click.Choice(views.MODES),
-        default=lambda: os.environ.get("BUILDKIT_PROGRESS", "auto"),
-        help="How progress is shown (or $BUILDKIT_PROGRESS).",
-    ),
-    _one("--logfile", metavar="FILE", text="Write all output there, too."),
-    click.option(
-        "--on-failure",
-        type=click.Choice(debug.CHOICES),
-        default=None,
-        help="Open a shell in a step that failed.",
-    ),
-    _one("--timeout", metavar="DURATION", text="End a build that takes longer: 90s, 1h30m."),
-    _flag("-q", "--quiet", text="Print the image ID only."),
-]
-
-
-def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed([*OPTIONS, *dialect.options()]):
-        function = option(function)
-    return function
-
-
 @click.command("build", cls=dialect.PflagCommand, context_settings=config.CONTEXT)
 @click.argument("context", default=".", metavar="[PATH|URL|-]")
-@_with_options
+@build_options.with_options
 @builders.options
 @config.registry_options
 @config.root_option
@@ -200,12 +46,13 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     PATH is the directory that COPY and ADD read from. Base images that are eStargz are mounted
     lazily; every layer of the result is eStargz, its files in the order in which they are wanted.
     """
-    dialect.settle(values, lambda text: click.echo(f"WARNING: {text}", err=True))
+    environment.check(warn)
+    dialect.settle(values, warn)
     quiet = values.pop("quiet")
     mode = "quiet" if quiet else values.pop("progress")
     values.pop("progress", None)
     iidfile, metadata_file = values.pop("iidfile"), values.pop("metadata_file")
-    timeout = values.pop("timeout")
+    timeout, trace = values.pop("timeout"), values.pop("debug")
     logfile, choice = values.pop("logfile"), values.pop("on_failure") or ""
     method, form = asked_method(values)
     request = request_of(context, values)
@@ -214,29 +61,47 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
 
         return check.answer(request, method, json=form == "json")
     view = views.logged(views.open_view(debug.plain_mode(mode, choice)), logfile)
+    warned: list[Warned] = []
+    asked = Asked(
+        view=views.NotingView(view, warned), choice=choice, debug=trace, into=metadata_file
+    )
     with stopping.limited(durations.seconds(timeout, "--timeout") if timeout else 0.0, timeout):
-        result = build_shown(request, view, choice)
+        result = build_shown(request, asked)
     if iidfile:
         Path(iidfile).write_text(result.config_digest)
     if metadata_file:
-        summary.write_metadata(metadata_file, result)
+        summary.write_metadata(metadata_file, result, warned if environment.warnings() else None)
     click.echo(result.digest if quiet else summary.last_line(result), err=not quiet)
     return 0
 
 
-def build_shown(request: BuildRequest, view: views.View, on_failure: str = "") -> BuildResult:
+def warn(text: str) -> None:
+    click.echo(f"WARNING: {text}", err=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a build is shown: `into` is the file that tells of a failure, "" is none."""
+
+    view: views.View
+    choice: str = ""
+    debug: bool = False
+    into: str = ""
+
+
+def build_shown(request: BuildRequest, asked: Asked) -> BuildResult:
     """Build with a view of the progress; a failure is shown with its step and raised as a code."""
     from lazybuild.build.run import build  # noqa: PLC0415 - the whole engine, not for --help
 
+    view = asked.view
     shell = debug.Shell(view)
-    request = replace(request, on_failure=debug.on_failure(on_failure, shell))
+    request = replace(request, on_failure=debug.on_failure(asked.choice, shell))
     with stopping.armed(request.stop):
         try:
             result = build(request, shell)
         except LazybuildError as error:
             view.close()
-            failure.show(error, sys.stderr, views.failed_step(view))
-            raise click.exceptions.Exit(failure.exit_code(error)) from error
+            raise failed(error, asked) from error
         except BaseException:
             view.close()
             raise
@@ -244,12 +109,24 @@ def build_shown(request: BuildRequest, view: views.View, on_failure: str = "") -
     return result
 
 
+def failed(error: LazybuildError, asked: Asked) -> click.exceptions.Exit:
+    """Tell of a failure, to people and to programs; the exit that it means."""
+    if asked.debug:
+        traceback.print_exception(error)
+    step = views.failed_step(asked.view)
+    failure.show(error, sys.stderr, step)
+    code = failure.exit_code(error)
+    if asked.into:
+        summary.write_failure(asked.into, error, step.name if step else "", code)
+    return click.exceptions.Exit(code)
+
+
 def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
     """The request that the flags ask for."""
     given = dict(values)
     registries = config.registries(given)
     stdin = standard_input(context, given["file"])
-    arguments = read_files(given["build_arg_file"])
+    arguments = config.read_assignments(given["build_arg_file"], "--build-arg-file")
     arguments |= config.assignments(given["build_arg"], "--build-arg", from_environment=True)
     epoch = dated(arguments, given["source_date_epoch"])
     return BuildRequest(
@@ -259,13 +136,15 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         frontend=given["frontend"],
         stdin=stdin,
         tags=tuple(given["tag"]),
+        ignorefile=given["ignorefile"],
         target=given["target"],
         platforms=tuple(name for text in given["platform"] for name in text.split(",")),
         build_args=arguments,
         build_contexts=config.assignments(
             given["build_context"], "--build-context", from_environment=False
         ),
-        labels=config.assignments(given["label"], "--label", from_environment=False),
+        labels=environment.labels(context, given["file"])
+        | config.assignments(given["label"], "--label", from_environment=False),
         annotations=tuple(given["annotation"]),
         no_cache=ALL_STAGES if given["no_cache"] else tuple(given["no_cache_filter"]),
         cache_from=caching.collect(tuple(given["cache_from"]), "--cache-from"),
@@ -279,9 +158,9 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         pull=PULLS[given["pull"]],
         network=given["network"],
         add_hosts=tuple(given["add_host"]),
-        shm_size=config.size(given["shm_size"], "--shm-size") if given["shm_size"] else 0,
+        shm_size=bytes_of(given["shm_size"], "--shm-size"),
         ulimits=tuple(given["ulimit"]),
-        allow=tuple(given["allow"]),
+        allow=allowed(given["allow"], here=not any(map(builders.is_address, given["builder"]))),
         secrets=tuple(secret(text) for text in given["secret"]),
         ssh=tuple(agent(text) for text in given["ssh"]),
         outputs=outputs.collect(tuple(given["output"]), push=given["push"], load=given["load"]),
@@ -297,12 +176,22 @@ def request_of(context: str, values: dict[str, Any]) -> BuildRequest:
         profile_to=given["profile_to"],
         isolation=given["isolation"],
         jobs=given["jobs"],
-        keep_storage=config.size(given["keep_storage"], "--keep-storage")
-        if given["keep_storage"]
-        else 0,
+        keep_storage=bytes_of(given["keep_storage"], "--keep-storage"),
         registries=registries,
         builders=builders.of(given),
     )
+
+
+def bytes_of(text: str, flag: str) -> int:
+    return config.size(text, flag) if text else 0
+
+
+def allowed(entitlements: tuple[str, ...], *, here: bool) -> tuple[str, ...]:
+    """What `--allow` says; a BuildKit elsewhere may have more to give than a rootless builder."""
+    for name in entitlements:
+        if here and name != "network.host":
+            raise UsageError(f"--allow {name}: not to be had without root", hint="network.host is")
+    return entitlements
 
 
 def standard_input(context: str, file: str) -> bytes:
@@ -343,16 +232,6 @@ def environment_epoch() -> int | None:
     if not text.isdecimal():
         raise UsageError(f"{EPOCH}={text!r}: not a number of seconds")
     return int(text)
-
-
-def read_files(names: tuple[str, ...]) -> dict[str, str]:
-    """NAME=VALUE lines; blank lines and lines that begin with # are left out."""
-    found: dict[str, str] = {}
-    for name in names:
-        lines = Path(name).read_text().splitlines()
-        wanted = tuple(line for line in lines if line.strip() and not line.startswith("#"))
-        found |= config.assignments(wanted, f"--build-arg-file {name}", from_environment=True)
-    return found
 
 
 def secret(text: str) -> Secret:

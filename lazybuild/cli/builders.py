@@ -59,7 +59,7 @@ def of(values: dict[str, Any]) -> tuple[Builder, ...]:
             server_name=name,
         )
         for address in addresses
-        if _is_address(address)
+        if is_address(address) or _has_no_effect(address)
     )
 
 
@@ -68,9 +68,11 @@ def _in(folder: str, flag: str) -> str:
     return str(path) if path.exists() else ""
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
     """Names are what docker has for its builders; there are none here."""
-    if "://" not in text:
-        click.echo(f"WARNING: --builder {text}: a name has no effect here", err=True)
-        return False
-    return True
+    return "://" in text
+
+
+def _has_no_effect(name: str) -> bool:
+    click.echo(f"WARNING: --builder {name}: a name has no effect here", err=True)
+    return False

@@ -5,7 +5,7 @@ Go's pflag; what has no meaning here is taken with one warning; what would be mi
 ignored is refused unless it is switched off. Sources: docker buildx build --help, buildah-build(1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -27,7 +27,9 @@ IGNORED_VALUES = (
     "--memory",
     "--memory-swap",
     "--resource",
+    "--runroot",
 )
+WINDOWS = ("process", "hyperv")  # values of --isolation
 # Results would lack what was asked for.
 REFUSED_FLAGS = ("--squash",)
 REFUSED_VALUES = ("--policy", "--security-opt", "--device")
@@ -39,18 +41,20 @@ class PflagCommand(click.Command):
     """Reads `--flag=true` and bare `--pull` as Go does, before click sees them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {name for option in self.params for name in _flag_names(option)}
+        flags = {name: off for option in self.params for name, off in _flag_names(option).items()}
         end = args.index("--") if "--" in args else len(args)
         told = [word for arg in args[:end] for word in plain(arg, flags)]
         return super().parse_args(ctx, told + args[end:])
 
 
-def _flag_names(option: click.Parameter) -> list[str]:
-    is_flag = isinstance(option, click.Option) and option.is_flag and not option.secondary_opts
-    return list(option.opts) if is_flag else []
+def _flag_names(option: click.Parameter) -> dict[str, str]:
+    """The names of a flag, and what switches it off: "" where leaving it out does."""
+    if not isinstance(option, click.Option) or not option.is_flag:
+        return {}
+    return dict.fromkeys(option.opts, option.secondary_opts[0] if option.secondary_opts else "")
 
 
-def plain(arg: str, flags: set[str]) -> list[str]:
+def plain(arg: str, flags: Mapping[str, str]) -> list[str]:
     """What click has to be told instead of `arg`."""
     if arg in OPTIONAL:
         return [f"{arg}={OPTIONAL[arg]}"]
@@ -60,7 +64,7 @@ def plain(arg: str, flags: set[str]) -> list[str]:
     if value.lower() in TRUE:
         return [name]
     if value.lower() in FALSE:
-        return []
+        return [flags[name]] if flags[name] else []
     raise UsageError(f"{name}={value}: neither true nor false")
 
 
@@ -85,6 +89,9 @@ def settle(values: dict[str, Any], warn: Callable[[str], None]) -> None:
     for name in (*REFUSED_FLAGS, *REFUSED_VALUES):
         if values.pop(_key(name)):
             raise UsageError(f"{name} is not supported", hint="leave it out")
+    if values.get("isolation") in WINDOWS:
+        ignored.append(f"--isolation {values['isolation']}")
+        values["isolation"] = ""
     if ignored:
         warn(f"{', '.join(ignored)}: without effect here")
 

@@ -1,9 +1,12 @@
 """What a build says at its end: one line for people, `--metadata-file` for programs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from lazybuild.errors import LazybuildError, StepFailedError
+from lazybuild.events import Warned
 from lazybuild.request import BuildResult, BuildStats, LayerStats
 
 WHOLE_MEGABYTES = 9_500_000  # from here on a decimal says nothing
@@ -57,6 +60,24 @@ def stats_document(stats: BuildStats) -> dict[str, object]:
     return document
 
 
-def write_metadata(path: str, result: BuildResult) -> None:
-    text = json.dumps(metadata(result), indent=2)
-    Path(path).write_text(text + "\n")
+def write_metadata(
+    path: str, result: BuildResult, warnings: Sequence[Warned] | None = None
+) -> None:
+    """`warnings` in the form of BuildKit's, for those who asked for them."""
+    document = metadata(result)
+    if warnings is not None:
+        from lazybuild.cli.progress.rawjson import warning  # noqa: PLC0415 - seldom wanted
+
+        document["buildx.build.warnings"] = [warning(item) for item in warnings]
+    _write(path, document)
+
+
+def write_failure(path: str, error: LazybuildError, step: str, code: int) -> None:
+    """`status` is what a RUN command ended with, 0 when none did."""
+    status = error.status if isinstance(error, StepFailedError) else 0
+    told = {"message": error.message, "step": step, "status": status, "exit_code": code}
+    _write(path, {"lazybuild.failure": told})
+
+
+def _write(path: str, document: dict[str, object]) -> None:
+    Path(path).write_text(json.dumps(document, indent=2) + "\n")

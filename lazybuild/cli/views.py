@@ -8,7 +8,7 @@ from typing import Protocol, TextIO
 from lazybuild.cli.progress import escape
 from lazybuild.cli.progress.steps import Step, Steps
 from lazybuild.errors import UsageError
-from lazybuild.events import Event, VertexDone, VertexStarted, Warned
+from lazybuild.events import Event, VertexDone, VertexLog, VertexStarted, Warned
 
 MODES = ("auto", "plain", "tty", "quiet", "rawjson", "none")
 
@@ -37,8 +37,17 @@ class QuietView:
             self._out.write(escape.lines(f"WARNING: {event.message}\n", self._escape))
         elif isinstance(event, VertexStarted):
             self.steps.begin(event.vertex, event.name, event.time)
+        elif isinstance(event, VertexLog):
+            self._keep(event)
         elif isinstance(event, VertexDone) and event.error:
-            self.steps.begin(event.vertex, event.name, event.time).error = event.error
+            step = self.steps.begin(event.vertex, event.name, event.time)
+            step.error = event.error
+            step.flush()
+
+    def _keep(self, event: VertexLog) -> None:
+        step = self.steps.get(event.vertex)
+        if step is not None:
+            step.lines(event.stream, event.data)
 
     def close(self) -> None:
         self._out.flush()
@@ -97,6 +106,26 @@ def logged(view: View, path: str) -> View:
     except OSError as error:
         raise UsageError(f"--logfile {path}: {error.strerror}") from error
     return LoggedView(view, PlainView(file, escape.plain_text))
+
+
+class NotingView:
+    """A view, and a list of what it was warned of."""
+
+    def __init__(self, view: View, warned: list[Warned]) -> None:
+        self._view = view
+        self._warned = warned
+
+    @property
+    def steps(self) -> Steps:
+        return self._view.steps
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._warned.append(event)
+        self._view(event)
+
+    def close(self) -> None:
+        self._view.close()
 
 
 def failed_step(view: View) -> Step | None:

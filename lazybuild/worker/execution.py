@@ -25,6 +25,7 @@ from lazybuild.worker import mounts, secrets
 from lazybuild.worker.services import NamespaceNeededError, Result, Services
 
 SHELL = ("/bin/sh",)
+LOOK = "--on-failure=shell opens a shell in the failed step"
 SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
@@ -148,5 +149,7 @@ def _judge(services: Services, meta: Meta, ended: Exit) -> None:
             hint="make room or run `lazybuild prune`; --root moves the store",
         )
     raise StepFailedError(
-        f'process "{command}" did not complete successfully: {ended}', status=ended.status
+        f'process "{command}" did not complete successfully: {ended}',
+        status=ended.status,
+        hint="" if services.on_failure else LOOK,
     )

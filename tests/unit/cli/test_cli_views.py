@@ -177,6 +177,7 @@ def test_all_views_keep_the_tail_of_the_failed_step():
         PlainView(io.StringIO(), escape.plain_text),
         RawJsonView(io.StringIO()),
         TtyView(io.StringIO()),
+        views.QuietView(io.StringIO()),
     ):
         failed = views.failed_step(told(view))
         assert failed is not None
