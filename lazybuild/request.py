@@ -157,7 +157,9 @@ class Target:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerStats:
     """How one layer of the result or its bases was had. Sizes in bytes; `bytes_read` is the
-    compressed size of the chunks that were read of a lazy one.
+    compressed size of the chunks that were read of a lazy one. `fetched_for` tells for what reason
+    its chunks were fetched (asked, ahead, prefetch, expected, speculation, later, fill), `used_of`
+    how much of that was read.
     """
 
     digest: str
@@ -166,6 +168,9 @@ class LayerStats:
     size: int = 0
     bytes_fetched: int = 0
     bytes_read: int = 0
+    requests: int = 0
+    fetched_for: Mapping[str, int] = field(default_factory=dict)
+    used_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

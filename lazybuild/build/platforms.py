@@ -99,6 +99,6 @@ def _sum(stats: Sequence[BuildStats]) -> BuildStats:
     """All of them were made in one solve: the last one has its steps and its time."""
     return replace(
         stats[-1],
-        layers=tuple(dict.fromkeys(layer for item in stats for layer in item.layers)),
+        layers=tuple({it.digest: it for item in stats for it in item.layers}.values()),
         prefetch=tuple(entry for item in stats for entry in item.prefetch),
     )

@@ -8,6 +8,7 @@ from support.building import Builder, registry_with_base, settled
 from support.tiny_image import noise
 
 from lazybuild.oci import codec
+from lazybuild.oci.descriptor import TOC_DIGEST
 
 pytestmark = pytest.mark.rootless
 
@@ -125,3 +126,15 @@ def test_a_landmark_behind_everything_makes_no_layer_eager(builder, registry):
     assert layer["mode"] == "lazy"
     assert layer["bytes_fetched"] < 6 << 20
     assert ", cut to 4.7 MB" in other.run("inspect", name).out
+
+
+def test_every_platform_of_an_image_is_converted(builder, registry):
+    name = f"{registry.host}/both:1"
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    text = {"Dockerfile": "FROM scratch\nCOPY x /x\n", "x": "x"}
+    builder.build(text, *platforms, "--compression", "gzip", "-t", name, "--push")
+    index = converted(builder, name, "--all-platforms")
+    assert [item.platform["architecture"] for item in index.manifests] == ["amd64", "arm64"]
+    for item in index.manifests:
+        (layer,) = manifest(builder, item.digest).layers
+        assert layer.annotations[TOC_DIGEST]

@@ -7,6 +7,7 @@ import pytest
 from support import layers
 from support.layers import file, folder, link
 from support.lazylayers import MemoryCache, MemorySource, content
+from support.tiny_image import noise
 
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import footer, tarwrite
@@ -144,3 +145,29 @@ def test_every_lazy_format_reads_the_same(compression):
     layer = LazyLayer(digest=written.digest, tree=tree, source=source)
     assert content(ChunkReader(MemoryCache()), layer, "d/big") == data
     assert names(tree) == [b"d", b"empty", b"l"]
+
+
+def test_files_that_share_a_member_are_read_out_of_one_request():
+    """Members of a least size (min-chunk-size): payloads with the headers between them in one."""
+    parts = [noise(3000, n) for n in range(4)]
+    plain = b"HEAD" + b"PAD!".join(parts)
+    member = gzip.compress(plain, mtime=0)
+    text = json.dumps(
+        {
+            "version": 1,
+            "entries": [
+                {"name": f"f{n}", "type": "reg", "size": 3000, "offset": 0,
+                 "innerOffset": 4 + n * 3004, "chunkDigest": layers.digest(part)}
+                for n, part in enumerate(parts)
+            ],
+        }
+    ).encode()  # fmt: skip
+    blob = with_toc(text, member)
+    source = MemorySource(blob)
+    tree, reason = open_tree(source, {}, layers.digest(text))
+    assert tree is not None, reason
+    layer = LazyLayer(digest=layers.digest(blob), tree=tree, source=source)
+    reader = ChunkReader(MemoryCache())
+    source.reads.clear()
+    assert [content(reader, layer, f"f{n}") for n in range(4)] == parts
+    assert source.reads == [(0, len(member))]
