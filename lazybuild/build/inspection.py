@@ -2,15 +2,17 @@
 order its files stand.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lazybuild.build import external
 from lazybuild.build.library import Library
 from lazybuild.build.lowers import unvouched
 from lazybuild.build.space import Space
 from lazybuild.errors import IntegrityError, RegistryError
 from lazybuild.estargz import footer, names
 from lazybuild.estargz.entry import Kind
-from lazybuild.estargz.reader import open_toc, promised
+from lazybuild.estargz.footer import Layout
+from lazybuild.estargz.reader import UnverifiedToc, has_external_toc, open_toc, promised
 from lazybuild.estargz.toc import Toc, TocEntry
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID
@@ -71,10 +73,28 @@ def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None
         expected = promised(descriptor.annotations)
         if not expected:
             return None, _unvouched(space.ranges(layer))
-        found = open_toc(space.ranges(layer), descriptor.annotations)
+        ranges = space.ranges(layer)
+        found = open_toc(ranges, descriptor.annotations)
+        if found is None and has_external_toc(ranges):
+            return _external(space, layer, descriptor)
         return (found.verify(expected), "") if found else (None, "the blob has no TOC")
     except (IntegrityError, RegistryError) as error:
         return None, error.message
+
+
+def _external(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str]:
+    wanted = replace(layer, descriptor=descriptor, toc_digest=promised(descriptor.annotations))
+    place, reason = external.fetch(space, wanted)
+    if place is None:
+        return None, reason
+    raw = space.store.blobs.path(place).read_bytes()
+    found = UnverifiedToc(
+        raw=raw,
+        covered=raw,
+        layout=Layout.EXTERNAL,
+        data_end=descriptor.size - footer.EXTERNAL_SIZE,
+    )
+    return found.verify(place), ""
 
 
 def _unvouched(ranges: RangeReader) -> str:

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from lazybuild.build import external
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError
 from lazybuild.estargz import footer
@@ -13,6 +15,7 @@ from lazybuild.estargz.footer import Layout
 from lazybuild.events import Noted, Warned
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.snapshots.lazyfs.client import LazyFs
+from lazybuild.snapshots.lazyfs.opening import ELSEWHERE
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.store import Layer
 from lazybuild.worker.services import NamespaceNeededError
@@ -100,13 +103,18 @@ class Lowers:
             blob = blobs.place(digest) if blobs.has(digest) else None
             if blob is None and not layer.origins:
                 raise blobs.lost(digest)
-            known = lazy.add(
+            add = partial(
+                lazy.add,
                 descriptor,
                 layer.toc_digest or "",
                 origins=layer.origins,
                 blob=blob,
                 unverified=self._unverified,
             )
+            known = add()
+            if known[1] == ELSEWHERE:
+                toc, reason = external.fetch(self._space, layer)
+                known = add(toc=blobs.path(toc)) if toc else (None, reason)
             self._shown[lazy.pid, digest] = layer.toc_digest, known
         return known
 

@@ -23,6 +23,7 @@ from lazybuild.snapshots.manager import Snapshot
 from lazybuild.store import Layer, Store
 
 MEMO = "resolved"
+NAMED = "named"  # of a layer with a TOC, the image that it was last seen in
 CONFIG_LIMIT = 4 << 20
 MAX_DEPTH = 3
 FOREIGN = ("nondistributable", "foreign")  # in media types of layers
@@ -75,6 +76,7 @@ class Images:
             )
         if self._pull is Pull.NEVER:
             self._need_layers(ref, manifest)
+        self._remember_name(ref, manifest)
         descriptor = Descriptor(media_type=manifest.media_type, digest=ref.digest, size=len(data))
         return Image(reference=ref, descriptor=descriptor, manifest=manifest, config=config)
 
@@ -150,6 +152,13 @@ class Images:
         if found and self._store.blobs.has(digests.parse(found)):
             return digests.parse(found)
         return None
+
+    def _remember_name(self, ref: Reference, manifest: Manifest) -> None:
+        """Of layers with a TOC: it may lie in another image, which is called after this one."""
+        meta, name = self._store.meta, f"{ref.name}:{ref.tag}"
+        for layer in manifest.layers if ref.tag else ():
+            if promised(layer.annotations) and meta.memo_get(NAMED, layer.digest) != name:
+                meta.memo_put(NAMED, layer.digest, name)
 
     def _need_layers(self, ref: Reference, manifest: Manifest) -> None:
         for layer in manifest.layers:

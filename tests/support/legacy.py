@@ -55,14 +55,42 @@ def stargz(archive, *, chunk=4 << 20):
 
 
 def _toc(entries):
-    text = json.dumps({"version": 1, "entries": entries}).encode()
+    return _toc_member(json.dumps({"version": 1, "entries": entries}).encode())
+
+
+def _toc_member(text):
     info = tarfile.TarInfo("stargz.index.json")
     info.size = len(text)
     return gzip.compress(info.tobuf() + text + bytes(-len(text) % 512) + bytes(1024), mtime=0)
 
 
-def push(registry, repository, blob, tag="1"):
-    """An image with this one layer; its manifest says nothing of a table of contents."""
+def without_toc(blob, found):
+    """An eStargz layer whose TOC lies elsewhere: its data and the footer that says so."""
+    tail = b"\x01\0\0\xff\xff" + bytes(8)
+    head = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x15\0SG\x11\0"
+    return blob[: found.data_end] + head + b"STARGZEXTERNALTOC" + tail
+
+
+def push_toc(registry, repository, layer, text, tag="1-esgztoc"):
+    """The image beside `repository` that holds the TOC of a layer."""
+    data = _toc_member(text)
+    item = Descriptor(
+        media_type=OCI_LAYER_GZIP,
+        digest=digests.of(data),
+        size=len(data),
+        annotations={"containerd.io/snapshot/stargz/layer.digest": digests.of(layer)},
+    )
+    config = Descriptor(media_type=OCI_CONFIG, digest=digests.of(b"{}"), size=2)
+    registry.put_blob(repository, data)
+    registry.put_blob(repository, b"{}")
+    manifest = Manifest(config=config, layers=(item,))
+    registry.put_manifest(repository, codec.encode(manifest), tag=tag)
+
+
+def push(registry, repository, blob, tag="1", annotations=None):
+    """An image with this one layer; its manifest says nothing of a table of contents, unless
+    `annotations` do.
+    """
     plain = io.BytesIO(gzip.decompress(blob)).read()
     config = codec.encode(
         ImageConfig(
@@ -74,7 +102,14 @@ def push(registry, repository, blob, tag="1"):
     )
     manifest = Manifest(
         config=Descriptor(media_type=OCI_CONFIG, digest=digests.of(config), size=len(config)),
-        layers=(Descriptor(media_type=OCI_LAYER_GZIP, digest=digests.of(blob), size=len(blob)),),
+        layers=(
+            Descriptor(
+                media_type=OCI_LAYER_GZIP,
+                digest=digests.of(blob),
+                size=len(blob),
+                annotations=annotations or {},
+            ),
+        ),
     )
     registry.put_blob(repository, blob)
     registry.put_blob(repository, config)

@@ -100,12 +100,13 @@ class LazyFs:
 
     def add(
         self, descriptor: Descriptor, toc_digest: str, *, origins: Sequence[str] = (),
-        blob: Place | None = None, unverified: bool = False,
+        blob: Place | None = None, unverified: bool = False, toc: Path | None = None,
     ) -> tuple[Path | None, str]:  # fmt: skip
         """(the layer's folder, "") or (None, why it can't be lazy).
 
         The blob is at `origins`, full repository names, or in a local file at `blob`. With
-        `unverified` a layer is lazy even if no manifest vouches for its TOC.
+        `unverified` a layer is lazy even if no manifest vouches for its TOC. A TOC that lies in
+        another image is in the file `toc`; without that file the reason is `ELSEWHERE`.
         """
         reply = self._call(
             messages.Add(
@@ -119,6 +120,7 @@ class LazyFs:
                 offset=blob.offset if blob else 0,
                 length=blob.size if blob else 0,
                 unverified=unverified,
+                toc=str(toc or ""),
             )
         )
         return (Path(reply.path) if reply.path else None), reply.reason

@@ -47,6 +47,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Show a layer. Its blob is at `origins` ("host:port/repo"), or is the `length` bytes from
     `offset` on of the local file `blob`. `unverified`: a TOC that nobody vouches for shall do.
+    `toc` is a file with the TOC of a layer that hasn't it itself.
     """
 
     digest: str
@@ -59,6 +60,7 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     offset: int = 0
     length: int = 0
     unverified: bool = False
+    toc: str = ""
 
 
 class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):

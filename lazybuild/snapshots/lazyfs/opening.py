@@ -1,5 +1,6 @@
 """From a blob to a `Tree`: finds the TOC, holds it to the manifest's digest, builds the inodes."""
 
+import hashlib
 import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,22 +18,31 @@ from lazybuild.snapshots.lazyfs.tree import Tree
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
+ELSEWHERE = "its table of contents is in another image"
 NOT_VOUCHED = "its manifest vouches for no TOC"
 _BLOCK = 4 << 20
 _SMALLEST_TAIL, _LARGEST_TAIL, _TAIL_SHARE = 128 << 10, 2 << 20, 100
 
 
 def open_tree(
-    ranges: RangeReader, annotations: Mapping[str, str], toc_digest: str, *, unverified: str = ""
+    ranges: RangeReader,
+    annotations: Mapping[str, str],
+    toc_digest: str,
+    *,
+    unverified: str = "",
+    external: bytes = b"",
 ) -> tuple[Tree | None, str]:
     """The tree of a layer, or None and the reason why the layer can't be read lazily.
 
-    `unverified` is the layer's digest when a TOC that no manifest vouches for shall do.
+    `unverified` is the layer's digest when a TOC that no manifest vouches for shall do; `external`
+    is the TOC of a layer that hasn't it itself.
     """
     if not toc_digest:
         return _open_unverified(ranges, unverified) if unverified else (None, NOT_VOUCHED)
     tail = _Tail(ranges)
     found = footer.parse(tail.read_at(ranges.size - tail.least, tail.least), ranges.size)
+    if found is not None and found.layout is Layout.EXTERNAL:
+        return _open_external(external, toc_digest, ranges.size - footer.EXTERNAL_SIZE)
     if found is None or found.layout is not Layout.ESTARGZ or PODMAN_CHECKSUM in annotations:
         return _open_other(tail, annotations, toc_digest)
     member = io.BufferedReader(_Part(tail, found.toc_offset), _BLOCK)
@@ -53,6 +63,15 @@ def _open_other(
     _check(found.digest, toc_digest)
     builder = TreeBuilder(data_end=found.data_end)
     builder.add(toc.parse(found.raw).entries)
+    return builder.finish(), ""
+
+
+def _open_external(raw: bytes, toc_digest: str, data_end: int) -> tuple[Tree | None, str]:
+    if not raw:
+        return None, ELSEWHERE
+    _check("sha256:" + hashlib.sha256(raw).hexdigest(), toc_digest)
+    builder = TreeBuilder(data_end=data_end)
+    builder.add(toc.parse(raw).entries)
     return builder.finish(), ""
 
 

@@ -80,7 +80,11 @@ class Service:
         if not ask.blob:
             self._warm_up(source)
         tree, reason = open_tree(
-            source, ask.annotations, ask.toc_digest, unverified=ask.digest if ask.unverified else ""
+            source,
+            ask.annotations,
+            ask.toc_digest,
+            unverified=ask.digest if ask.unverified else "",
+            external=Path(ask.toc).read_bytes() if ask.toc else b"",
         )
         if tree is None:
             return "", reason
