@@ -1,26 +1,27 @@
 """An existing image in another format: each layer decompressed, ordered and written again.
 
-A layer passes through a file of the store's scratch space, so that memory does not grow with it.
+A layer is streamed through, or by way of a file of the store's scratch space when some of its files
+are to come first, so that memory does not grow with it.
 Everything else of the image stays: history, container config, platform. The result is in the store.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO
 
 from lazybuild.build.library import Found, Library
 from lazybuild.build.space import Space
 from lazybuild.build.wanted import Wanted
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import tar
+from lazybuild.estargz.ahead import ReadAhead
 from lazybuild.estargz.entry import Item
 from lazybuild.estargz.names import OWN_NAMES
 from lazybuild.estargz.streams import Caps, decompress
 from lazybuild.estargz.writer import (
     NotUtf8Error,
+    Output,
     WriterOptions,
     Written,
     write_layer,
@@ -70,7 +71,7 @@ def convert(
             made.append((descriptor, image.config.diff_ids[number]))
             kept += 1
             continue
-        hot = partial(wanted.of, number)
+        hot = partial(wanted.of, number) if wanted.speaks_of(number) else None
         new = rewritten(space, layer, image.config.diff_ids[number], hot, options)
         made.append((new.descriptor, new.diff_id))
         space.sink(Noted(message=_told(number, layer.descriptor, new.descriptor)))
@@ -112,47 +113,73 @@ class Rewritten:
 
 
 def rewritten(
-    space: Space, layer: Layer, diff_id: DiffID, hot: Hot, options: WriterOptions
+    space: Space, layer: Layer, diff_id: DiffID, hot: Hot | None, options: WriterOptions
 ) -> Rewritten:
     """Write a layer anew, its wanted files first. `diff_id` is what it must unfold to."""
-    with _spooled(space, layer, diff_id) as plain:
-        items = [item for item in tar.index(plain) if item.entry.name not in OWN_NAMES]
-        first = hot([item.entry.name for item in items])
-        written = _write(space, items, first, options)
+    content = partial(_content, space, layer, diff_id)
+    if hot is None:
+        first: Sequence[str] = ()
+        written = _write(space, partial(_streamed, content), first, options)
+    else:
+        first, written = _ordered(space, content, hot, options)
     descriptor, known = _remember(space, written)
     return Rewritten(id=known, descriptor=descriptor, diff_id=written.diff_id, hot=first)
 
 
+# The bytes of a layer, decompressed; when it is left without an error they were right.
+Content = Callable[[], AbstractContextManager[ReadAhead]]
+Opened = Callable[[], AbstractContextManager[Iterable[Item]]]
+
+
 @contextmanager
-def _spooled(space: Space, layer: Layer, diff_id: DiffID) -> Iterator[BinaryIO]:
-    """The decompressed layer in a file, checked against what the image's config says."""
-    with (
-        space.store.scratch.directory("convert") as home,
-        (home / "tar").open("w+b") as plain,
-        space.blob_stream(layer) as blob,
-    ):
-        stream, digest = decompress(blob, Caps(ratio=RATIO)), hashlib.sha256()
-        while piece := stream.read(PIECE):
-            digest.update(piece)
-            plain.write(piece)
+def _content(space: Space, layer: Layer, diff_id: DiffID) -> Iterator[ReadAhead]:
+    with space.blob_stream(layer) as blob:
+        with ReadAhead(decompress(blob, Caps(ratio=RATIO))) as plain:
+            yield plain
+            plain.drain()
         while blob.read(PIECE):
             pass  # a download is verified at its end
-        actual = f"sha256:{digest.hexdigest()}"
-        if actual != diff_id:
-            raise IntegrityError(f"content of layer {diff_id} is {actual}")
-        plain.seek(0)
-        yield plain
+        if plain.digest != diff_id:
+            raise IntegrityError(f"content of layer {diff_id} is {plain.digest}")
 
 
-def _write(
-    space: Space, items: Sequence[Item], hot: Sequence[str], options: WriterOptions
+@contextmanager
+def _streamed(content: Content) -> Iterator[Iterable[Item]]:
+    with content() as plain:
+        yield (item for item in tar.read(plain) if item.entry.name not in OWN_NAMES)
+
+
+def _ordered(
+    space: Space, content: Content, hot: Hot, options: WriterOptions
+) -> tuple[Sequence[str], Written]:
+    """By way of a file, since the first of its files may be the last in the archive."""
+    with (
+        space.store.scratch.directory("convert") as home,
+        (home / "tar").open("w+b") as file,
+    ):
+        with content() as plain:
+            while piece := plain.read(PIECE):
+                file.write(piece)
+        file.flush()
+        items = [item for item in tar.index(file) if item.entry.name not in OWN_NAMES]
+        first = hot([item.entry.name for item in items])
+        return first, _write(space, lambda: nullcontext(items), first, options)
+
+
+def _write(space: Space, opened: Opened, hot: Sequence[str], options: WriterOptions) -> Written:
+    try:
+        return _ingested(space, opened, partial(write_layer, hot=hot, options=options))
+    except NotUtf8Error as error:
+        space.sink(Warned(message=f"{error.message}; the layer is plain and can't be lazy"))
+        return _ingested(space, opened, partial(write_plain, options=options))
+
+
+def _ingested(
+    space: Space, opened: Opened, write: Callable[[Iterable[Item], Output], Written]
 ) -> Written:
     with space.store.blobs.ingest() as ingest:
-        try:
-            written = write_layer(items, ingest.write, hot=hot, options=options)
-        except NotUtf8Error as error:
-            space.sink(Warned(message=f"{error.message}; the layer is plain and can't be lazy"))
-            written = write_plain(items, ingest.write, options=options)
+        with opened() as items:
+            written = write(items, ingest.write)
         ingest.commit(written.digest)
     return written
 

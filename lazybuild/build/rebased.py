@@ -50,7 +50,8 @@ def _made(space: Space, engine: Engine, layer: Layer, names: Sequence[str]) -> L
     if layer.diff_id is None:
         raise BuildError(f"layer {layer.id} has no diff ID")
     options = replace(engine.options, epoch=None)
-    new = convert.rewritten(space, layer, layer.diff_id, lambda _: names, options)
+    hot = (lambda _: names) if names else None
+    new = convert.rewritten(space, layer, layer.diff_id, hot, options)
     return engine.snapshots.layer(new.id)
 
 

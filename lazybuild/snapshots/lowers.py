@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 
 from lazybuild.errors import BuildError, IntegrityError
 from lazybuild.estargz import tar
+from lazybuild.estargz.ahead import ReadAhead
 from lazybuild.estargz.entry import Item
 from lazybuild.estargz.footer import LONGEST
 from lazybuild.estargz.streams import Caps, decompress
@@ -65,8 +66,10 @@ class EagerLower:
         if layer.descriptor is None:
             raise BuildError(f"layer {layer.id} has neither a directory nor a blob")
         self._keep(layer, layer.descriptor.digest)
-        with self._store.blobs.open(layer.descriptor.digest) as blob:
-            plain = _Hashed(decompress(blob, Caps(ratio=1100)))
+        with (
+            self._store.blobs.open(layer.descriptor.digest) as blob,
+            ReadAhead(decompress(blob, Caps(ratio=1100))) as plain,
+        ):
             yield from tar.read(plain)
             plain.drain()
         if layer.diff_id is not None:
@@ -96,9 +99,9 @@ class EagerLower:
             raise BuildError(f"layer {layer.id} has neither a directory nor a blob")
         with self._fetch(layer) as blob:
             packed = _Hashed(blob)
-            plain = _Hashed(decompress(packed, Caps(ratio=1100)))
-            unpack(tar.read(plain), target)
-            plain.drain()
+            with ReadAhead(decompress(packed, Caps(ratio=1100))) as plain:
+                unpack(tar.read(plain), target)
+                plain.drain()
             packed.drain()
         _check("layer", packed.digest, layer.descriptor.digest)
         if layer.diff_id is not None:
@@ -123,12 +126,11 @@ def _publish(work: Path, target: Path) -> None:
 
 
 class _Hashed(io.BufferedIOBase, BinaryIO):
-    """A stream with the digest, the count and the end of what went through it."""
+    """A stream with the digest and the end of what went through it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._total = hashlib.sha256()
-        self.count = 0
         self.tail = b""
 
     @property
@@ -141,7 +143,6 @@ class _Hashed(io.BufferedIOBase, BinaryIO):
     def read(self, size: int | None = -1, /) -> bytes:
         data = self._stream.read(-1 if size is None else size)
         self._total.update(data)
-        self.count += len(data)
         if data:
             self.tail = (self.tail + data[-LONGEST:])[-LONGEST:]
         return data
