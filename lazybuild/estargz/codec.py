@@ -3,6 +3,8 @@
 A compressor turns a piece into one gzip member or one zstd frame, the same bytes every time.
 libdeflate and isal are pinned by the wheel; `describe` records their versions. All functions are
 safe in threads and give the interpreter lock up while they work. Streams of layers: `streams`.
+Writing gzip at the default level needs libdeflate alone: the others are loaded when they are used,
+and where layers are only written (the frontend image) they need not be there.
 """
 
 import io
@@ -12,9 +14,6 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol, cast
 
 import deflate
-import isal
-import zstandard
-from isal import igzip, isal_zlib
 
 from lazybuild.errors import IntegrityError, UsageError
 
@@ -30,7 +29,6 @@ MAX_WINDOW = 1 << 27
 _GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _IGZIP_LEVELS = (1, 2, 3)
 _MAX_LIBDEFLATE, _MAX_ZSTD = 12, 22
-_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says instance
 _MORE = 1 << 16
 _local = threading.local()
 
@@ -55,6 +53,9 @@ def compressor(name: str) -> Compressor:
 
 def describe() -> dict[str, str]:
     """Names and versions of what decides the bytes of a layer."""
+    import isal  # noqa: PLC0415  few builds need it
+    import zstandard  # noqa: PLC0415  few builds need it
+
     return {
         "deflate": deflate.__version__,
         "isal": isal.__version__,
@@ -73,6 +74,8 @@ def identity(name: str) -> str:
 
 
 def _igzip(data: Buffer, level: int) -> bytes:
+    from isal import isal_zlib  # noqa: PLC0415  few layers need it
+
     body = isal_zlib.compress(data, level, -15)
     trailer = struct.pack("<II", isal_zlib.crc32(data), len(data) & 0xFFFFFFFF)
     return b"".join((_GZIP_HEAD, body, trailer))
@@ -80,6 +83,8 @@ def _igzip(data: Buffer, level: int) -> bytes:
 
 def _zstd(data: Buffer, level: int) -> bytes:
     """One context for each thread and level: making one costs more than a small frame."""
+    import zstandard  # noqa: PLC0415  few layers need it
+
     contexts: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("contexts", {})
     if level not in contexts:
         contexts[level] = zstandard.ZstdCompressor(level=level, write_content_size=True)
@@ -111,9 +116,11 @@ def _inflate_gzip(data: Buffer, limit: int) -> bytes:
             return bytes(memoryview(deflate.gzip_decompress(data, size))[:limit])
         except deflate.DeflateError:
             pass  # not one whole member
+    from isal import isal_zlib  # noqa: PLC0415  few chunks need it
+
     try:
         found: bytes = isal_zlib.decompressobj(31).decompress(data, limit) if limit else b""
-    except _ISAL_ERROR as error:
+    except _isal_error() as error:
         raise IntegrityError(f"broken gzip data: {error}") from error
     return found
 
@@ -123,14 +130,22 @@ def inflate_members(data: bytes, size: int) -> bytes:
     try:
         with gzip_stream(io.BytesIO(data)) as stream:
             plain = stream.read(size + 1)
-    except (OSError, EOFError, _ISAL_ERROR) as error:
+    except (OSError, EOFError, _isal_error()) as error:
         raise IntegrityError(f"broken gzip members: {error}") from error
     if len(plain) != size:
         raise IntegrityError("gzip members of another size than they say")
     return plain
 
 
+def _isal_error() -> type[Exception]:
+    from isal import isal_zlib  # noqa: PLC0415  few chunks need it
+
+    return isal_zlib.error  # type: ignore[return-value]  # its stub says instance
+
+
 def _inflate_zstd(data: Buffer, limit: int) -> bytes:
+    import zstandard  # noqa: PLC0415  few layers need it
+
     engine = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     parts: list[bytes] = []
     try:
@@ -152,19 +167,28 @@ class Packer(Protocol):
 
 def packer(level: int) -> Packer:
     """Packs a stream into one zstd frame."""
+    import zstandard  # noqa: PLC0415  few layers need it
+
     return zstandard.ZstdCompressor(level=level).compressobj()
 
 
 def zstd_stream(source: BinaryIO) -> BinaryIO:
     """All frames of a stream, skippable ones passed over."""
+    import zstandard  # noqa: PLC0415  few layers need it
+
     engine = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     return engine.stream_reader(source, read_across_frames=True)
 
 
 def gzip_stream(source: BinaryIO) -> BinaryIO:
     """All members of a stream."""
+    from isal import igzip  # noqa: PLC0415  few layers need it
+
     return cast("BinaryIO", igzip.open(source, "rb"))  # type: ignore[no-untyped-call]  # no stub
 
 
-STREAM_ERRORS: tuple[type[Exception], ...] = (zstandard.ZstdError, _ISAL_ERROR, EOFError)
-"""What reading those raises on broken data, besides OSError."""
+def stream_errors() -> tuple[type[Exception], ...]:
+    """What reading those raises on broken data, besides OSError."""
+    import zstandard  # noqa: PLC0415  few layers need it
+
+    return zstandard.ZstdError, _isal_error(), EOFError

@@ -29,7 +29,6 @@ class Caps:
 
 
 _DEFAULT_CAPS = Caps()
-_BROKEN: tuple[type[Exception], ...] = (*codec.STREAM_ERRORS, lzma.LZMAError)
 
 
 def decompress(stream: BinaryIO, caps: Caps = _DEFAULT_CAPS) -> BinaryIO:
@@ -99,6 +98,10 @@ class _Counted(io.BufferedIOBase, BinaryIO):
     read1 = read
 
 
+def _broken() -> tuple[type[Exception], ...]:
+    return (*codec.stream_errors(), lzma.LZMAError)
+
+
 class _Capped(io.BufferedIOBase, BinaryIO):
     """The content, counted against the caps, with one kind of error."""
 
@@ -116,7 +119,7 @@ class _Capped(io.BufferedIOBase, BinaryIO):
             return b"".join(iter(lambda: self.read(_BLOCK), b""))
         try:
             data = self._inner.read(size)
-        except _BROKEN as error:
+        except _broken() as error:
             raise IntegrityError(f"broken compressed data: {error}") from error
         except OSError as error:
             if error.errno is not None:  # the source's; those of bz2 and gzip have none
