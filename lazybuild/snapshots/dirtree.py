@@ -32,16 +32,17 @@ DEVICE = "user.lazybuild.device"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One directory of a layer. `sockets` are names that no image can hold."""
+    """One directory of a layer. `sockets` are names that no image can hold; `stamps` are ctimes."""
 
     nodes: dict[str, Node]
+    stamps: dict[str, int]
     whiteouts: frozenset[str]
     opaque: bool
     sockets: tuple[str, ...]
 
 
 _DEVICE = re.compile(r"([cb]) (\d{1,10}):(\d{1,10})")
-_NOTHING = Listing(nodes={}, whiteouts=frozenset(), opaque=False, sockets=())
+_NOTHING = Listing(nodes={}, stamps={}, whiteouts=frozenset(), opaque=False, sockets=())
 
 
 class DirTree:
@@ -70,6 +71,10 @@ class DirTree:
 
     def leftovers(self, path: str) -> Sequence[str]:
         return self.listing(path).sockets
+
+    def changed_at(self, path: str) -> int:
+        """When the kernel saw the file change last (ctime, ns); -1 without one."""
+        return self.listing(paths.parent(path)).stamps.get(paths.base(path), -1)
 
     def open(self, path: str) -> BinaryIO:
         return skipping_holes(self._anchor.open(path))
@@ -111,6 +116,7 @@ class DirTree:
 
     def _read(self, path: str) -> Listing:
         nodes: dict[str, Node] = {}
+        stamps: dict[str, int] = {}
         whiteouts: list[str] = []
         sockets: list[str] = []
         with self._anchor.listing(path) as fd:
@@ -128,9 +134,14 @@ class DirTree:
                     whiteouts.append(name)
                 else:
                     node = _node(fd, name, status, kind)
+                    stamps[name] = status.st_ctime_ns
                     nodes[name] = _owned(fd, name, node, links) if self._recorded else node
         return Listing(
-            nodes=nodes, whiteouts=frozenset(whiteouts), opaque=opaque, sockets=tuple(sockets)
+            nodes=nodes,
+            stamps=stamps,
+            whiteouts=frozenset(whiteouts),
+            opaque=opaque,
+            sockets=tuple(sockets),
         )
 
 
