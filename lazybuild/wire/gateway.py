@@ -1,6 +1,7 @@
 """The questions that a frontend may ask BuildKit (LLBBridge), with values of ours in and out."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import grpc
@@ -13,6 +14,7 @@ from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2
 from lazybuild.wire.buildkit_frontend_protos.status_pb2 import Status
 from lazybuild.wire.calls import Caller, Metadata
+from lazybuild.wire.containers import Process, Program, running
 from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import Encoded, platform_message, range_message
 from lazybuild.wire.faults import Place
@@ -182,6 +184,10 @@ class Gateway:
         request = pb.ReadDirRequest(Ref=ref, DirPath=path, IncludePattern=pattern)
         answer = self._caller.call("ReadDir", request, pb.ReadDirResponse)
         return tuple(entry.path for entry in answer.entries)
+
+    def run(self, program: Program) -> AbstractContextManager[Process]:
+        """A program beside the build, which ends with the context."""
+        return running(self._caller, program)
 
     def inputs(self) -> Mapping[str, Edge | None]:
         """Graphs that the client gives under names, checked."""

@@ -1,10 +1,13 @@
 """A BuildKit as a frontend sees it: LLBBridge over real gRPC, with files and images from tables.
 
 Solving takes a definition apart and remembers it; a ref is the number of the solve. Files are read
-from `locals` by the name of the local source (or the identifier of another source) of that solve.
+from `locals` by the name of the local source (or the identifier of another source) of that solve,
+or come from `written` whatever the ref. A container is this machine: its process is a real one.
 """
 
+import contextlib
 import json
+import subprocess
 from concurrent import futures
 
 import grpc
@@ -27,6 +30,8 @@ ANSWERS = {
     "Inputs": pb.InputsRequest,
     "Warn": pb.WarnRequest,
     "Return": pb.ReturnRequest,
+    "NewContainer": pb.NewContainerRequest,
+    "ReleaseContainer": pb.ReleaseContainerRequest,
 }
 
 
@@ -44,6 +49,9 @@ class Bridge:
         self.warnings = []
         self.returned = []
         self.failing = {}
+        self.written = {}
+        self.containers = {}
+        self.labels = {}
 
     def __enter__(self):
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
@@ -55,6 +63,11 @@ class Bridge:
             )
             for name, request in ANSWERS.items()
         }
+        handlers["ExecProcess"] = grpc.stream_stream_rpc_method_handler(
+            self.on_execprocess,
+            request_deserializer=pb.ExecMessage.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
         generic = grpc.method_handlers_generic_handler(SERVICE, handlers)
         self._server.add_generic_rpc_handlers((generic,))
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -89,7 +102,11 @@ class Bridge:
 
     def on_ping(self, request, context):
         llb = [{"ID": name, "Enabled": enabled} for name, enabled in (self.llb or {}).items()]
-        worker = {"ID": "w", "platforms": [{"OS": "linux", "Architecture": "amd64"}]}
+        worker = {
+            "ID": "w",
+            "Labels": self.labels,
+            "platforms": [{"OS": "linux", "Architecture": "amd64"}],
+        }
         caps = [{"ID": name, "Enabled": True} for name in self.frontend]
         return pb.PongResponse(FrontendAPICaps=caps, LLBCaps=llb, Workers=[worker])
 
@@ -127,7 +144,9 @@ class Bridge:
         return self.locals.get(name.removeprefix("local://"), {})
 
     def on_readfile(self, request, context):
-        data = self._files(request.Ref).get(request.FilePath.removeprefix("/"))
+        data = self.written.get(request.FilePath)
+        if data is None:
+            data = self._files(request.Ref).get(request.FilePath.removeprefix("/"))
         if data is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"{request.FilePath}: no such file")
         if request.HasField("Range"):
@@ -135,6 +154,8 @@ class Bridge:
         return pb.ReadFileResponse(Data=data)
 
     def on_readdir(self, request, context):
+        if self.written and request.DirPath == "/":
+            return pb.ReadDirResponse()
         folder = request.DirPath.strip("/")
         names = [name.removeprefix(folder).removeprefix("/") for name in self._files(request.Ref)]
         wanted = [name for name in names if request.IncludePattern in ("", name)]
@@ -150,3 +171,35 @@ class Bridge:
     def on_return(self, request, context):
         self.returned.append(request)
         return pb.ReturnResponse()
+
+    # --- containers -------------------------------------------------------------------------------
+
+    def on_newcontainer(self, request, context):
+        self.containers[request.ContainerID] = (request, [])
+        return pb.NewContainerResponse()
+
+    def on_releasecontainer(self, request, context):
+        for process in self.containers[request.ContainerID][1]:
+            process.kill()
+        return pb.ReleaseContainerResponse()
+
+    def on_execprocess(self, requests, context):
+        asked = next(requests)
+        meta = asked.Init.Meta
+        env = dict(item.split("=", 1) for item in meta.env)
+        with subprocess.Popen(
+            meta.args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            self.containers[asked.Init.ContainerID][1].append(process)
+            yield pb.ExecMessage(ProcessID=asked.ProcessID, Started=pb.StartedMessage())
+            for line in process.stdout:
+                yield pb.ExecMessage(ProcessID=asked.ProcessID, File={"Fd": 1, "Data": line})
+            said = process.stderr.read()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            yield pb.ExecMessage(ProcessID=asked.ProcessID, File={"Fd": 2, "Data": said})
+            ended = pb.ExitMessage(Code=process.returncode % 256)
+            if process.returncode:
+                ended.Error.message = f"exit code: {process.returncode}"
+            yield pb.ExecMessage(ProcessID=asked.ProcessID, Exit=ended)
+            yield pb.ExecMessage(ProcessID=asked.ProcessID, Done=pb.DoneMessage())

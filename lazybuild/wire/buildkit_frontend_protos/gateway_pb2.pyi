@@ -407,3 +407,81 @@ class WarnRequest(_message.Message):
 class WarnResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class NewContainerRequest(_message.Message):
+    __slots__ = ("ContainerID", "Mounts", "Network", "platform")
+    CONTAINERID_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    ContainerID: str
+    Mounts: _containers.RepeatedCompositeFieldContainer[_ops_pb2.Mount]
+    Network: _ops_pb2.NetMode
+    platform: _ops_pb2.Platform
+    def __init__(self, ContainerID: _Optional[str] = ..., Mounts: _Optional[_Iterable[_Union[_ops_pb2.Mount, _Mapping]]] = ..., Network: _Optional[_Union[_ops_pb2.NetMode, str]] = ..., platform: _Optional[_Union[_ops_pb2.Platform, _Mapping]] = ...) -> None: ...
+
+class NewContainerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseContainerRequest(_message.Message):
+    __slots__ = ("ContainerID",)
+    CONTAINERID_FIELD_NUMBER: _ClassVar[int]
+    ContainerID: str
+    def __init__(self, ContainerID: _Optional[str] = ...) -> None: ...
+
+class ReleaseContainerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExecMessage(_message.Message):
+    __slots__ = ("ProcessID", "Init", "File", "Started", "Exit", "Done")
+    PROCESSID_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ProcessID: str
+    Init: InitMessage
+    File: FdMessage
+    Started: StartedMessage
+    Exit: ExitMessage
+    Done: DoneMessage
+    def __init__(self, ProcessID: _Optional[str] = ..., Init: _Optional[_Union[InitMessage, _Mapping]] = ..., File: _Optional[_Union[FdMessage, _Mapping]] = ..., Started: _Optional[_Union[StartedMessage, _Mapping]] = ..., Exit: _Optional[_Union[ExitMessage, _Mapping]] = ..., Done: _Optional[_Union[DoneMessage, _Mapping]] = ...) -> None: ...
+
+class InitMessage(_message.Message):
+    __slots__ = ("ContainerID", "Meta", "Fds")
+    CONTAINERID_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    FDS_FIELD_NUMBER: _ClassVar[int]
+    ContainerID: str
+    Meta: _ops_pb2.Meta
+    Fds: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ContainerID: _Optional[str] = ..., Meta: _Optional[_Union[_ops_pb2.Meta, _Mapping]] = ..., Fds: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class FdMessage(_message.Message):
+    __slots__ = ("Fd", "EOF", "Data")
+    FD_FIELD_NUMBER: _ClassVar[int]
+    EOF_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    Fd: int
+    EOF: bool
+    Data: bytes
+    def __init__(self, Fd: _Optional[int] = ..., EOF: _Optional[bool] = ..., Data: _Optional[bytes] = ...) -> None: ...
+
+class StartedMessage(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExitMessage(_message.Message):
+    __slots__ = ("Code", "Error")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    Code: int
+    Error: _status_pb2.Status
+    def __init__(self, Code: _Optional[int] = ..., Error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class DoneMessage(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
