@@ -4,10 +4,9 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
-from frontend import hot, subrequests
+from frontend import subrequests
+from frontend.arrange import Arranger
 from frontend.options import Options
 from frontend.resolver import GatewayResolver
 from frontend.sources import Loader, Sources
@@ -17,11 +16,10 @@ from lazybuild.dockerfile.compile import compile_each
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import Compiled, CompileOptions
 from lazybuild.dockerfile.rules import RULES
-from lazybuild.errors import BuildError, DockerfileError, LazybuildError, Span, UsageError
+from lazybuild.errors import BuildError, DockerfileError, LazybuildError, Span
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import codec
 from lazybuild.wire import faults
-from lazybuild.wire.decode import decode_bytes
 from lazybuild.wire.encode import encode
 from lazybuild.wire.faults import Json, Place
 from lazybuild.wire.gateway import Gateway, Lookup, Outcome
@@ -29,7 +27,6 @@ from lazybuild.wire.gateway import Gateway, Lookup, Outcome
 ENTITLEMENTS = frozenset({"security.insecure", "network.host"})
 """The daemon knows what the client grants, and refuses the rest when it is solved."""
 
-OWN_IMAGE = Path("/run/config/buildkit/metadata/frontend.bin")
 NO_SBOM = "this frontend makes no SBOM: the image will have none"
 FIRST_LINE = Span(path="Dockerfile", line=1, end_line=1)
 CONFIG = "containerimage.config"
@@ -88,11 +85,13 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
         made = _compile(sources, given, options, resolver)
         _warn(gateway, sources, given, made)
         if "attest:sbom" in options.values:
-            _warn_one(gateway, sources, Finding(rule="", message=NO_SBOM, span=FIRST_LINE))
-        if hot.wanted(options.build_args):
-            tool = _tool(options)
-            made = tuple(_ordered(result, tool, options) for result in made)
-            _warn_one(gateway, sources, Finding(rule="", message=hot.ADVICE, span=FIRST_LINE))
+            _say(gateway, sources, NO_SBOM)
+        made = Arranger(
+            gateway=gateway,
+            options=options,
+            style=loader.style((sources.text,)),
+            warn=lambda line: _say(gateway, sources, line),
+        ).arrange(made)
     except (BuildError, DockerfileError) as error:
         error.source = error.source or sources.document.source
         raise
@@ -160,6 +159,10 @@ def _warn(
         raise broken
 
 
+def _say(gateway: Gateway, sources: Sources, line: str) -> None:
+    _warn_one(gateway, sources, Finding(rule="", message=line, span=FIRST_LINE))
+
+
 def _warn_one(gateway: Gateway, sources: Sources, finding: Finding) -> None:
     """In the form of the reference, on the vertex that the Dockerfile was loaded by."""
     rule = RULES.get(finding.rule)
@@ -171,26 +174,6 @@ def _warn_one(gateway: Gateway, sources: Sources, finding: Finding) -> None:
         detail=rule.description if rule else "",
         place=Place(span=finding.span, data=sources.text.data),
     )
-
-
-def _tool(options: Options) -> hot.Tool:
-    """Our own image, as BuildKit says where it came from."""
-    try:
-        root = decode_bytes(OWN_IMAGE.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{hot.MODE}={hot.HOT}: BuildKit does not say which image this is"
-        ) from error
-    if root is None:
-        raise UsageError(f"{hot.MODE}={hot.HOT}: the frontend has no image")
-    return hot.Tool(root=root, argv=(sys.executable, "-m", "frontend.order"), env=options.own_env)
-
-
-def _ordered(result: Compiled, tool: hot.Tool, options: Options) -> Compiled:
-    if result.head is None:
-        return result
-    head, config = hot.ordered(result.head, result.config, tool, options.build_args)
-    return replace(result, head=head, config=config)
 
 
 def _solve(

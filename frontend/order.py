@@ -8,44 +8,29 @@ later. Python sources keep theirs, and their place: their compiled files, which 
 know them by it.
 """
 
-import json
 import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 from pathlib import Path
 
 from frontend.hot import FIRST, IMAGE, LANDMARK
-from lazybuild.estargz.entry import Kind
-from lazybuild.snapshots.closure import Start, closure
+from frontend.orders import from_json, wanted
+from frontend.places import TRACES
+from frontend.seen import seen_in
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.tree import Tree, walk
 
-MAX_FILES = 5000
 CONTENT = b"\x0f"
 SECOND = 1_000_000_000
 
 
 def main() -> int:
-    orders = json.loads(sys.argv[1])
     root = Path(IMAGE)
-    start = Start(argv=tuple(orders["argv"]), env=tuple(orders["env"]), cwd=orders["cwd"])
-    count = put_first(root, wanted(HostTree(root), start, orders["globs"]))
+    names = wanted(HostTree(root), from_json(sys.argv[1]), seen_in(Path(TRACES)))
+    count = put_first(root, names)
     sys.stderr.write(f"{count} files put first\n")
     return 0
-
-
-def wanted(tree: Tree, start: Start, globs: Iterable[str]) -> Iterator[str]:
-    """What starting reads, then what the patterns name, each once."""
-    found = dict.fromkeys(closure(tree, start))
-    patterns = [glob.strip("/") for glob in globs]
-    if patterns:
-        for path, node in walk(tree):
-            if node.kind is Kind.REG and any(fnmatchcase(path, each) for each in patterns):
-                found.setdefault(path)
-    yield from list(found)[:MAX_FILES]
 
 
 def put_first(root: Path, names: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ import pytest
 from support.bridge import Bridge
 from support.dockerfiles import digest_of, image
 
+from frontend import arrange
 from frontend.build import serve
 from frontend.options import read
 from lazybuild.llb.graph import Edge, Vertex, walk
@@ -27,6 +28,8 @@ def run(dockerfile, *, options=(), files=None, **given):
     """One build; the bridge knows what happened."""
     own = {"dockerfile": {"Dockerfile": dockerfile.encode()}} | (files or {})
     images = given.pop("images", debian())
+    if not any("LAZYBUILD_OUTPUT" in option for option in options):
+        options = [*options, "build-arg:LAZYBUILD_OUTPUT=plain"]
     environment = {f"BUILDKIT_FRONTEND_OPT_{n}": text for n, text in enumerate(options)}
     environment["BUILDKIT_SESSION_ID"] = "session"
     with Bridge(own, images, **given) as bridge, open_channel(bridge.target) as channel:
@@ -329,3 +332,83 @@ def test_an_sbom_that_will_not_be_made_is_missed_aloud():
     assert [warning.short for warning in bridge.warnings] == [
         b"this frontend makes no SBOM: the image will have none"
     ]
+
+
+# --- the form of the result ----------------------------------------------------------------------
+
+NEEDED = """
+diffop mergeop meta.description file.base source.image source.local source.local.sessionid
+source.local.followpaths source.local.differ source.local.sharedkeyhint source.local.excludepatterns
+exec.meta.base exec.meta.network exec.mount.bind
+"""
+ABLE = {
+    "frontend": ("source.metaresolver", "gateway.exec"),
+    "llb": dict.fromkeys(NEEDED.split(), True),
+}
+
+
+@pytest.fixture
+def own_image(tmp_path, monkeypatch):
+    """What BuildKit leaves in a frontend's container."""
+    source = SourceOp(identifier="docker-image://me/frontend")
+    graph = encode(Edge(Vertex(op=source))).definition
+    path = tmp_path / "frontend.bin"
+    path.write_bytes(graph.SerializeToString())
+    monkeypatch.setattr(arrange, "OWN_IMAGE", path)
+
+
+def output(word):
+    return [f"build-arg:LAZYBUILD_OUTPUT={word}"]
+
+
+def said(bridge):
+    return [warning.short.decode() for warning in bridge.warnings]
+
+
+def test_without_an_image_of_its_own_nothing_is_ordered_and_that_is_said():
+    bridge = run("FROM debian:12\nRUN make\n", options=output(""))
+    (line,) = said(bridge)
+    assert line.endswith("can't run in a step; the files of the image are in no order")
+    bridge = run("FROM debian:12\nRUN make\n", options=output("exact"))
+    assert bridge.error.message.startswith("LAZYBUILD_OUTPUT=exact: BuildKit does not say")
+
+
+def test_a_mistaken_form_is_named():
+    bridge = run("FROM debian:12\nRUN make\n", options=output("cold"))
+    assert "LAZYBUILD_OUTPUT=cold is not supported" in bridge.error.message
+
+
+@pytest.mark.usefixtures("own_image")
+def test_where_the_network_is_not_the_hosts_the_layer_is_hot_and_the_user_told():
+    bridge = run("FROM debian:12\nRUN make\n", options=output(""), **ABLE)
+    (line,) = said(bridge)
+    assert "do not share the network of its host" in line
+    assert "compression=estargz,force-compression=true,oci-mediatypes=true" in line
+    modules = [step.op.meta.args[2] for step in steps(bridge.graph(bridge.result.ref.id))]
+    assert modules == ["make", "frontend.order"]
+
+
+@pytest.mark.usefixtures("own_image")
+def test_what_is_forced_is_done_or_fails():
+    bridge = run("FROM debian:12\nRUN make\n", options=output("hot"), **ABLE)
+    assert len(said(bridge)) == 1
+    bridge = run("FROM debian:12\nRUN make\n", options=output("exact"), **ABLE)
+    assert bridge.status == 1
+    assert "do not share the network" in bridge.error.message
+    assert "--network=host" in bridge.error.message
+
+
+@pytest.mark.usefixtures("own_image")
+def test_steps_are_watched_for_the_order():
+    options = [*output("hot"), "build-arg:LAZYBUILD_TRACE=1"]
+    bridge = run("FROM debian:12\nRUN make\n", options=options, **ABLE)
+    made, ordering = steps(bridge.graph(bridge.result.ref.id))
+    assert "/dev/.lazybuild/image" in {mount.dest for mount in made.op.mounts}
+    assert "/mnt/traces/0" in {mount.dest for mount in ordering.op.mounts}
+
+
+@pytest.mark.usefixtures("own_image")
+def test_a_file_system_that_is_empty_has_no_form():
+    bridge = run("FROM scratch\nLABEL a=b\n", options=output("exact"), **ABLE)
+    assert bridge.status == 0
+    assert bridge.config()["config"]["Labels"] == {"a": "b"}

@@ -1,24 +1,22 @@
 """The ordered layer: what is asked for, what the step does to a tree, what the config says."""
 
-import json
 import os
 import shutil
 
 import pytest
 from support.dockerfiles import compiled
 
-from frontend import hot, order
-from lazybuild.errors import UsageError
+from frontend import hot, order, orders
+from frontend.tool import Tool
 from lazybuild.llb.graph import Edge, Vertex, walk
 from lazybuild.llb.ops import ExecOp, FileOp, NetworkMode, SourceOp
-from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import encode
 
-TOOL = hot.Tool(
+TOOL = Tool(
     root=Edge(Vertex(op=SourceOp(identifier="docker-image://me/frontend"))),
-    argv=("/usr/bin/python3", "-m", "frontend.order"),
+    python="/usr/bin/python3",
     env=("PYTHONPATH=/opt/app",),
 )
 OLD = 1_600_000_000
@@ -41,21 +39,14 @@ def root(tmp_path):
     return place
 
 
-def test_only_what_is_known_can_be_asked_for():
-    assert not hot.wanted({})
-    assert not hot.wanted({hot.MODE: "plain"})
-    assert hot.wanted({hot.MODE: "hot"})
-    with pytest.raises(UsageError, match="exact"):
-        hot.wanted({hot.MODE: "exact"})
-
-
 def test_the_graph():
     result = compiled('FROM debian\nRUN make\nENTRYPOINT ["/bin/app"]\nCMD ["x"]\n')
-    head, config = hot.ordered(result.head, result.config, TOOL, {hot.GLOBS: "usr/*, etc/*"})
+    told = orders.of_image(result.config, {orders.GLOBS: "usr/*, etc/*"})
+    head, config = hot.ordered(result.head, result.config, TOOL, told)
     steps = [vertex.op for vertex in walk(head.vertex) if isinstance(vertex.op, ExecOp)]
-    orders = json.loads(steps[-1].meta.args[-1])
-    assert orders["argv"] == ["/bin/app", "x"]
-    assert orders["globs"] == ["usr/*", "etc/*"]
+    assert orders.from_json(steps[-1].meta.args[-1]) == told
+    assert told.argv == ("/bin/app", "x")
+    assert told.globs == ("usr/*", "etc/*")
     assert steps[-1].network is NetworkMode.NONE
     assert isinstance(head.vertex.op, FileOp)
     assert len(config.history) == len(result.config.history) + 2
@@ -64,9 +55,11 @@ def test_the_graph():
 
 def test_what_starts_comes_first_and_each_once(root):
     tree = HostTree(root)
-    start = Start(argv=("/bin/app",), env=(), cwd="/")
-    found = list(order.wanted(tree, start, ["c*", "/data", "bin/*"]))
-    assert found == ["bin/app", "code.py", "cold", "data"]
+    told = orders.Orders(argv=("/bin/app",), globs=("c*", "/data", "bin/*"))
+    assert list(orders.wanted(tree, told)) == ["bin/app", "code.py", "cold", "data"]
+    seen = ["twice", "bin", "gone", "../out", "way", "cold"]
+    found = list(orders.wanted(tree, told, seen))
+    assert found == ["twice", "cold", "bin/app", "code.py", "data"]
 
 
 def test_files_become_links_to_their_copies(root):
@@ -97,7 +90,7 @@ def test_the_marks_sort_before_everything_that_has_a_name():
 
 def test_the_program(root, monkeypatch, capsys):
     monkeypatch.setattr(order, "IMAGE", str(root))
-    orders = {"argv": ["/bin/app"], "env": [], "cwd": "/", "globs": ["data"]}
-    monkeypatch.setattr("sys.argv", ["order", json.dumps(orders)])
+    told = orders.Orders(argv=("/bin/app",), globs=("data",))
+    monkeypatch.setattr("sys.argv", ["order", orders.to_json(told)])
     assert order.main() == 0
     assert "2 files put first" in capsys.readouterr().err
