@@ -18,6 +18,7 @@ from lazybuild.errors import BuildError, UsageError
 from lazybuild.estargz.entry import Kind
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import SourceOp
+from lazybuild.oci.digest import Digest, hex_part
 from lazybuild.registry.redact import shown
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.paths import clean
@@ -161,8 +162,13 @@ def named(request: BuildRequest) -> Mapping[str, str]:
         if local is None:
             found[name] = value
         else:
-            if request.builders:
-                raise UsageError(f"{name}={value}: images of this machine don't go to --builder")
             with Store(request.root) as store:
-                found[name] = f"docker-image://{local.called(take_over(store, local))}"
+                digest = take_over(store, local)
+            here = f"docker-image://{local.called(digest)}"
+            found[name] = lent(digest) if request.builders else here
     return found
+
+
+def lent(digest: Digest) -> str:
+    """An image of this machine, as another one finds it: by what it is, and not where it lies."""
+    return f"oci-layout://lazybuild/{hex_part(digest)[:16]}@{digest}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lazybuild.build import inputs, translate
+from lazybuild.build import inputs, lent, translate
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.compiling import compile_checked, distinct, linked
 from lazybuild.build.inputs import Inputs
@@ -31,13 +31,14 @@ from lazybuild.request import (
     BuildRequest,
     BuildResult,
     BuildStats,
-    CacheSpec,
     Pull,
     Secret,
     Target,
 )
 from lazybuild.solver.once import gather
+from lazybuild.store import Store
 from lazybuild.wire import dial
+from lazybuild.wire.contents import Contents
 from lazybuild.wire.dial import Tls
 from lazybuild.wire.encode import Text
 from lazybuild.wire.session import Offers
@@ -143,18 +144,24 @@ def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
         _attrs(request),
         inside_docker=address.kind == "docker",
     )
-    job = Job(
-        address=address,
-        tls=Tls(ca=builder.ca, cert=builder.cert, key=builder.key, server_name=builder.server_name),
-        offers=_offers(closure, plan),
-        exports=plan.exports,
-        cache_imports=tuple(_cache(spec, "src") for spec in request.cache_from),
-        cache_exports=tuple(_cache(spec, "dest") for spec in request.cache_to),
-        entitlements=request.allow,
-        pull=request.pull is Pull.ALWAYS,
-        stop=request.stop,
-    )
-    said = engine.build(job, _compiler(closure), events)
+    caches = lent.caches(request, events)
+    with Store(request.root) as store, store.lease("lent"):
+        images = lent.images(store, [read.given for read in closure])
+        job = Job(
+            address=address,
+            tls=Tls(
+                ca=builder.ca, cert=builder.cert, key=builder.key, server_name=builder.server_name
+            ),
+            offers=_offers(closure, plan, {**images, **caches.contents}),
+            exports=plan.exports,
+            cache_imports=caches.imports,
+            cache_exports=caches.exports,
+            entitlements=request.allow,
+            pull=request.pull is Pull.ALWAYS,
+            stop=request.stop,
+        )
+        said = engine.build(job, _compiler(closure), events)
+    caches.finish(said)
     return _result(request, builder, said, events, started)
 
 
@@ -230,14 +237,9 @@ def _attrs(request: BuildRequest) -> Mapping[str, str]:
     return found
 
 
-def _cache(spec: CacheSpec, place: str) -> tuple[str, Mapping[str, str]]:
-    if spec.type == "local":
-        raise UsageError(f"a cache of type=local ({place}) does not work with --builder")
-    attrs = {"mode": spec.mode}
-    return spec.type, attrs | ({"ref": spec.place} if spec.place else {})
-
-
-def _offers(closure: Sequence[Read], plan: exports.Plan) -> Offers:
+def _offers(
+    closure: Sequence[Read], plan: exports.Plan, contents: Mapping[str, Contents]
+) -> Offers:
     request, sink = closure[-1].request, closure[-1].events
     known = assembly.find_credentials(request.registries, lambda text: sink(Warned(message=text)))
     secrets = {secret.id: secret for read in closure for secret in read.request.secrets}
@@ -264,6 +266,7 @@ def _offers(closure: Sequence[Read], plan: exports.Plan) -> Offers:
         credential=credential,
         secret=secret,
         agent=agent,
+        contents=contents,
     )
 
 

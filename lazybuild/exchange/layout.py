@@ -5,12 +5,15 @@ Source: OCI image spec, image-layout.md. Knows nothing of cache records.
 """
 
 import fcntl
+import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO, Self
 
 from lazybuild.errors import IntegrityError, UsageError
 from lazybuild.exporters import archive
@@ -56,6 +59,21 @@ class Layout:
                 write(piece)
                 left -= len(piece)
 
+    def tagged(self, tag: str) -> Digest | None:
+        """What an entry of the index is, if there is one of this tag."""
+        if not (self._folder / "index.json").exists():
+            return None
+        entries = self._index().manifests
+        return next((e.digest for e in entries if e.annotations.get(REF_NAME) == tag), None)
+
+    def size(self, digest: Digest) -> int | None:
+        path = self._path(digest)
+        return path.stat().st_size if path.is_file() else None
+
+    def open(self, digest: Digest) -> BinaryIO:
+        with _opened(self._path(digest)) as fd:
+            return os.fdopen(os.dup(fd), "rb")
+
     def _index(self) -> Index:
         return codec.parse_index(_read(self._folder / "index.json", codec.MAX_BYTES))
 
@@ -73,6 +91,18 @@ class Layout:
             for data in (config, manifest):
                 self._put_bytes(self._path(digests.of(data)), data)
             index = self._with(tag, manifest)
+            self._put_bytes(self._folder / "index.json", codec.encode(index))
+            self._prune(index)
+
+    def ingest(self) -> "Ingest":
+        """A blob that comes in pieces, from somebody who writes an index of its own (`point`)."""
+        self._prepare()
+        return Ingest(self._folder / "blobs" / "sha256")
+
+    def point(self, tag: str, entry: Descriptor) -> None:
+        """Let a tag mean a blob that is there."""
+        with self._locked():
+            index = self._index_with(tag, replace(entry, annotations={REF_NAME: tag}))
             self._put_bytes(self._folder / "index.json", codec.encode(index))
             self._prune(index)
 
@@ -107,14 +137,17 @@ class Layout:
             out.write(data)
 
     def _with(self, tag: str, manifest: bytes) -> Index:
-        old = self._index() if (self._folder / "index.json").exists() else Index()
-        kept = tuple(e for e in old.manifests if e.annotations.get(REF_NAME) != tag)
         entry = Descriptor(
             media_type=OCI_MANIFEST,
             digest=digests.of(manifest),
             size=len(manifest),
             annotations={REF_NAME: tag},
         )
+        return self._index_with(tag, entry)
+
+    def _index_with(self, tag: str, entry: Descriptor) -> Index:
+        old = self._index() if (self._folder / "index.json").exists() else Index()
+        kept = tuple(e for e in old.manifests if e.annotations.get(REF_NAME) != tag)
         return replace(old, manifests=(*kept, entry))
 
     def _prune(self, index: Index) -> None:
@@ -131,6 +164,37 @@ class Layout:
         for path in (self._folder / "blobs" / "sha256").iterdir():
             if digests.is_valid(f"sha256:{path.name}") and f"sha256:{path.name}" not in needed:
                 path.unlink(missing_ok=True)
+
+
+class Ingest:
+    """A blob being written; leaving the block without `commit` drops it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=".ingest-")  # noqa: SIM115 - closed by __exit__
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> object:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def commit(self, expected: Digest | None = None) -> object:
+        actual = f"sha256:{self._hash.hexdigest()}"
+        if expected is not None and actual != expected:
+            raise IntegrityError(f"{self._folder}: {expected} is {actual}")
+        self._file.flush()
+        os.fchmod(self._file.fileno(), 0o644)
+        target = self._folder / actual.partition(":")[2]
+        os.fsync(self._file.fileno())
+        with suppress(FileExistsError):
+            os.link(self._file.name, target)
+        return actual
 
 
 @contextmanager

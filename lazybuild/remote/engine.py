@@ -127,6 +127,8 @@ def _outcome(
     def attrs(source: SourceOp) -> Mapping[str, str]:
         if source.identifier.startswith("local://"):
             return {"local.session": session, "local.unique": unique}
+        if source.identifier.startswith("oci-layout://"):
+            return {"oci.session": session}
         return {}
 
     style = Style(attrs=attrs, texts=tuple(texts), offered=gateway.offer.llb)

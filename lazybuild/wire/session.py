@@ -1,4 +1,4 @@
-"""What a client serves to BuildKit inside its own connection: files, outputs, credentials, secrets.
+"""What a client serves to BuildKit inside its own connection: files, blobs, outputs, secrets.
 
 The daemon is the client here. Its calls come as bytes through the Session stream; they are carried
 to a gRPC server of ours on a private unix socket. Only what the caller of `Session` hands in can be
@@ -20,7 +20,9 @@ from urllib.parse import unquote_plus
 import grpc
 
 from lazybuild.errors import LazybuildError
+from lazybuild.wire import contents
 from lazybuild.wire.buildkit_frontend_protos import (
+    content_pb2,
     health_pb2,
     secrets_pb2,
     session_pb2,
@@ -28,6 +30,7 @@ from lazybuild.wire.buildkit_frontend_protos import (
     stat_pb2,
 )
 from lazybuild.wire.calls import MESSAGE_LIMIT
+from lazybuild.wire.contents import Contents, ContentService
 from lazybuild.wire.control import Control
 from lazybuild.wire.filesync import Sender, SentFile
 from lazybuild.wire.pump import PIECE, carry
@@ -72,6 +75,7 @@ class Offers:
     credential: Callable[[str], tuple[str, str]] = lambda _: ("", "")
     secret: Callable[[str], bytes | None] = lambda _: None
     agent: Callable[[str], Path | None] = lambda _: None
+    contents: Mapping[str, Contents] = field(default_factory=dict)
 
 
 class Session:
@@ -161,6 +165,7 @@ class _Service:
                 "CheckAgent": _unary(self.check_agent, ssh.CheckAgentRequest.FromString),
                 "ForwardAgent": _streams(self.forward_agent, ssh.BytesMessage.FromString),
             },
+            contents.SERVICE: _content_calls(ContentService(self._offers.contents)),
             HEALTH: {"Check": _unary(self.health, health_pb2.HealthCheckRequest.FromString)},
         }
 
@@ -282,6 +287,20 @@ class _failing:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, LazybuildError):
             self._context.abort(grpc.StatusCode.UNKNOWN, error.message)
+
+
+def _content_calls(service: ContentService) -> dict[str, grpc.RpcMethodHandler]:
+    return {
+        "Info": _unary(service.info, content_pb2.InfoRequest.FromString),
+        "Status": _unary(service.status, content_pb2.StatusRequest.FromString),
+        "Abort": _unary(service.abort, content_pb2.AbortRequest.FromString),
+        "Read": grpc.unary_stream_rpc_method_handler(
+            service.read,
+            request_deserializer=content_pb2.ReadContentRequest.FromString,
+            response_serializer=_serialise,
+        ),
+        "Write": _streams(service.write, content_pb2.WriteContentRequest.FromString),
+    }
 
 
 def _unary(work: object, read: object) -> grpc.RpcMethodHandler:
