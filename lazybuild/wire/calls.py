@@ -1,6 +1,7 @@
 """The grpc door: calls over a channel as typed functions, failures as errors of ours."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import grpc
@@ -11,6 +12,7 @@ from lazybuild.wire.buildkit_frontend_protos.status_pb2 import Status
 from lazybuild.wire.faults import CANCELLED, RemoteError, read_status
 
 MESSAGE_LIMIT = 16 << 20
+PAUSE = 0.1
 DETAILS = "grpc-status-details-bin"
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -79,12 +81,22 @@ def open_channel(target: str) -> grpc.Channel:
     return grpc.insecure_channel(target, options=OPTIONS)
 
 
-def ready(channel: grpc.Channel, seconds: float, name: str, hint: str) -> None:
-    """Wait until somebody answers."""
-    try:
-        grpc.channel_ready_future(channel).result(timeout=seconds)
-    except grpc.FutureTimeoutError as error:
-        raise HostError(f"{name} does not answer", hint=hint) from error
+def ready(
+    channel: grpc.Channel, seconds: float, name: str, hint: str, *, gone: Callable[[], str]
+) -> None:
+    """Wait until somebody answers. `gone` says why nobody will, once that is known."""
+    future = grpc.channel_ready_future(channel)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            future.result(timeout=PAUSE)
+        except grpc.FutureTimeoutError as error:
+            reason = gone()
+            if reason or time.monotonic() > end:
+                future.cancel()
+                raise HostError(f"{name}: {reason or 'no answer'}", hint=hint) from error
+        else:
+            return
 
 
 def fault(error: grpc.RpcError) -> RemoteError:

@@ -12,10 +12,12 @@ An edge. Commands get the address as arguments, never through a shell.
 import os
 import re
 import socket
+import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -29,14 +31,21 @@ from lazybuild.wire.pump import PipedSocket
 DOCKER_SOCKET = "/var/run/docker.sock"
 SECONDS = 10.0
 PAUSE = 0.2
+SETTINGS_SECONDS = 2.0
 MAX_REPLY = 16 << 10
+MAX_LINES, MAX_LINE = 20, 500
 HINT = "is a BuildKit running there, and may you use it?"
+TLS_HINT = "is a BuildKit running there, and does it want TLS (--tlscacert)?"
 KINDS = ("unix", "tcp", "docker", "docker-container", "kube-pod")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _UPGRADE = (
     b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
+
+
+# Says why nobody will answer, or nothing.
+Gone = Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +99,10 @@ def connected(
     nobody answers.
     """
     with ExitStack() as stack:
-        channel = stack.enter_context(_channel(address, tls, stack))
-        hint = "does it trust the certificate, and is its own one trusted?" if tls else HINT
-        ready(channel, SECONDS, address.text, hint)
+        channel, gone = _channel(address, tls, stack)
+        stack.enter_context(channel)
+        hint = TLS_HINT if address.kind == "tcp" and not tls else HINT
+        ready(channel, SECONDS, address.text, hint, gone=gone)
         if stop is not None:
             stack.callback(_closing(channel, stop).set)
         yield channel
@@ -112,17 +122,25 @@ def _closing(channel: grpc.Channel, stop: threading.Event) -> threading.Event:
     return over
 
 
-def _channel(address: Address, tls: Tls, stack: ExitStack) -> grpc.Channel:
+def _channel(address: Address, tls: Tls, stack: ExitStack) -> tuple[grpc.Channel, Gone]:
     match address.kind:
         case "unix":
             _knock(address, socket.AF_UNIX, address.place)
-            return open_channel(f"unix:{address.place}")
+            return open_channel(f"unix:{address.place}"), _there
         case "tcp":
-            return _tcp(address, tls)
+            return _tcp(address, tls), _there
         case "docker":
-            return open_channel(_upgraded(address.place or DOCKER_SOCKET, stack))
+            return open_channel(_upgraded(address.place or DOCKER_SOCKET, stack)), _there
         case _:
-            return open_channel(_command(_words(address), stack))
+            command = Command(_words(address))
+            stack.callback(command.end)
+            target = _piped(command.output, command.input, stack)
+            return open_channel(target), command.gone
+
+
+def _there() -> str:
+    """Somebody has taken the connection; nothing more is known."""
+    return ""
 
 
 def _knock(address: Address, family: int, place: str | tuple[str, int]) -> None:
@@ -141,18 +159,61 @@ def _tcp(address: Address, tls: Tls) -> grpc.Channel:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except OSError as error:
         raise HostError(f"{address.text}: {error.strerror or error}", hint=HINT) from error
-    _knock(address, family, (host, port))
     if not tls:
+        _knock(address, family, (host, port))
         return open_channel(address.place)
+    ca, key, cert = _read(tls.ca), _read(tls.key), _read(tls.cert)
+    _shake_hands(address, tls, family, (host, port))
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=_read(tls.ca),
-        private_key=_read(tls.key),
-        certificate_chain=_read(tls.cert),
+        root_certificates=ca, private_key=key, certificate_chain=cert
     )
     options = [option for option in OPTIONS if option[0] != "grpc.default_authority"]
     if tls.server_name:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
     return grpc.secure_channel(address.place, credentials, options=options)
+
+
+def _shake_hands(address: Address, tls: Tls, family: int, place: tuple[str, int]) -> None:
+    """Find out what gRPC would not tell: whose certificate is not taken, and why.
+
+    A server that wants another certificate says so after the handshake (TLS 1.3), in place of the
+    settings with which HTTP/2 begins.
+    """
+    try:
+        context = ssl.create_default_context(cafile=tls.ca or None)
+        context.set_alpn_protocols(["h2"])
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"{address.text}: {_reason(error)}") from error
+    try:
+        with socket.socket(family) as plain:
+            plain.settimeout(SECONDS)
+            plain.connect(place)
+            name = tls.server_name or place[0]
+            with context.wrap_socket(plain, server_hostname=name) as wire:
+                wire.settimeout(SETTINGS_SECONDS)
+                with suppress(TimeoutError):  # it may wait for us
+                    wire.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        raise HostError(
+            f"{address.text}: its certificate is not trusted: {error.verify_message}",
+            hint="--tlscacert names who signed it, --tlsservername the name in it",
+        ) from error
+    except ssl.SSLError as error:
+        raise HostError(
+            f"{address.text}: TLS fails: {_reason(error)}",
+            hint="does it want another certificate of ours (--tlscert, --tlskey), or no TLS?",
+        ) from error
+    except OSError as error:
+        raise HostError(f"{address.text}: {error.strerror or error}", hint=HINT) from error
+
+
+def _reason(error: OSError) -> str:
+    """OpenSSL's words without its places in a source."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return error.strerror or str(error)
 
 
 def _host(address: Address) -> tuple[str, int]:
@@ -216,20 +277,48 @@ def _words(address: Address) -> list[str]:
     return ["kubectl", "exec", "-i", address.place, *flags, "--", "buildctl", "dial-stdio"]
 
 
-def _command(words: list[str], stack: ExitStack) -> str:
-    try:
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    except OSError as error:
-        raise HostError(f"can't start {words[0]}: {error.strerror}") from error
-    stack.callback(_end, process)
-    if process.stdin is None or process.stdout is None:
-        raise HostError(f"{words[0]} has no pipes")
-    return _piped(process.stdout.fileno(), process.stdin.fileno(), stack)
+class Command:
+    """A command whose pipes are the connection. What it complains of is kept for the error."""
 
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._said: deque[str] = deque(maxlen=MAX_LINES)
+        try:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            raise HostError(
+                f"can't start {words[0]}: {error.strerror}", hint=f"install {words[0]}"
+            ) from error
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    with process:
-        process.kill()
+    @property
+    def input(self) -> int:
+        return self._process.stdin.fileno()  # type: ignore[union-attr]  # a pipe, as asked for
+
+    @property
+    def output(self) -> int:
+        return self._process.stdout.fileno()  # type: ignore[union-attr]  # likewise
+
+    def gone(self) -> str:
+        """Why the command has ended; "" while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return ""
+        self._reader.join(timeout=1)
+        last = self._said[-1] if self._said else ""
+        return f"{' '.join(self._words[:2])} ended with {status}{': ' if last else ''}{last}"
+
+    def end(self) -> None:
+        with self._process as process:
+            process.kill()
+
+    def _listen(self) -> None:
+        for line in self._process.stderr or ():
+            if text := line.decode("utf-8", "replace").strip():
+                self._said.append(text[:MAX_LINE])
 
 
 def _piped(read_fd: int, write_fd: int, stack: ExitStack) -> str:

@@ -42,16 +42,46 @@ def test_a_certificate_of_somebody_else(address, tmp_path):
     (tmp_path / "other").mkdir()
     other = certificates.make(tmp_path / "other")
     with (
-        pytest.raises(HostError, match="does not answer") as caught,
+        pytest.raises(HostError, match="its certificate is not trusted: self") as caught,
         dial.connected(address, Tls(ca=str(other.authority))),
     ):
         pass
-    assert "certificate" in caught.value.hint
+    assert "--tlscacert" in caught.value.hint
 
 
 def test_a_name_that_is_not_in_the_certificate(address, made):
     wrong = Tls(ca=str(made.authority), server_name="somebody.else")
-    with pytest.raises(HostError, match="does not answer"), dial.connected(address, wrong):
+    with pytest.raises(HostError, match="Hostname mismatch"), dial.connected(address, wrong):
+        pass
+
+
+def test_a_name_that_is_in_the_certificate(address, made):
+    with dial.connected(address, Tls(ca=str(made.authority), server_name="localhost")):
+        pass
+
+
+def test_tls_where_there_is_none(made):
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    plain = dial.parse(f"tcp://127.0.0.1:{port}")
+    with (
+        pytest.raises(HostError, match="TLS fails"),
+        dial.connected(plain, Tls(ca=str(made.authority))),
+    ):
+        pass
+    server.stop(None)
+
+
+def test_no_tls_where_it_is_wanted(address):
+    with pytest.raises(HostError, match="no answer") as caught, dial.connected(address, Tls()):
+        pass
+    assert "--tlscacert" in caught.value.hint
+
+
+def test_a_key_that_is_none(address, made):
+    wrong = Tls(ca=str(made.authority), cert=str(made.authority), key=str(made.authority))
+    with pytest.raises(UsageError, match="tcp://"), dial.connected(address, wrong):
         pass
 
 
