@@ -79,7 +79,12 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     given = compile_options(gateway, options, sources)
     if asked:
         reply, _, _ = subrequests.KNOWN[asked]
-        question = subrequests.Question(document=sources.document, options=given, resolver=resolver)
+        question = subrequests.Question(
+            document=sources.document,
+            options=given,
+            resolver=resolver,
+            style=loader.style((sources.text,)),
+        )
         return Outcome(metadata=reply(question))
     try:
         made = _compile(sources, given, options, resolver)

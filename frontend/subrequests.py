@@ -1,26 +1,36 @@
-"""Questions about a Dockerfile instead of a build of it: outline, targets, lint, describe. Pure."""
+"""Questions about a Dockerfile instead of a build of it: outline, targets, lint, the graph, and
+what can be asked. Pure.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lazybuild.dockerfile import checks, lint, outline, targets
+from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.gojson import Json, indented, table
 from lazybuild.dockerfile.nodes import Document
 from lazybuild.dockerfile.options import CompileOptions, Resolver
+from lazybuild.wire.encode import Style, encode
+from lazybuild.wire.readable import readable
 
 DESCRIBE = "frontend.subrequests.describe"
 DESCRIBE_VERSION = "1.0.0"
+GRAPH = "frontend.convertllb"
+GRAPH_VERSION = "0.1.0"
 
 Answer = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked about; the options are those of the build that it would be."""
+    """What is asked about; the options are those of the build that it would be, `style` is how its
+    graph would be written.
+    """
 
     document: Document
     options: CompileOptions
     resolver: Resolver
+    style: Style
 
 
 def _outline(asked: Question) -> Answer:
@@ -41,6 +51,13 @@ def _lint(asked: Question) -> Answer:
     return {**answer, "result.statuscode": str(lint.lint_status(report)).encode()}
 
 
+def _graph(asked: Question) -> Answer:
+    """For one platform; there is no form of it for people."""
+    made = compile_document(asked.document, asked.options, asked.resolver)
+    found = indented(readable(encode(made.head, asked.style)))
+    return {"result.json": found.encode("utf-8", "replace"), "version": GRAPH_VERSION.encode()}
+
+
 KNOWN: Mapping[str, tuple[Callable[[Question], Answer], str, str]] = {
     "frontend.outline": (
         _outline,
@@ -49,6 +66,7 @@ KNOWN: Mapping[str, tuple[Callable[[Question], Answer], str, str]] = {
     ),
     "frontend.targets": (_targets, targets.VERSION, "List all targets current build supports"),
     "frontend.lint": (_lint, lint.VERSION, "Lint a Dockerfile"),
+    GRAPH: (_graph, GRAPH_VERSION, "Convert Dockerfile to LLB"),
 }
 
 
@@ -63,7 +81,9 @@ def describe() -> Answer:
 
 
 def _request(name: str, version: str, text: str) -> Json:
-    metadata: list[Json] = [{"Name": "result.json"}, {"Name": "result.txt"}]
+    metadata: list[Json] = [{"Name": "result.json"}]
+    if name != GRAPH:
+        metadata.append({"Name": "result.txt"})
     return {
         "Name": name,
         "Version": version,

@@ -146,7 +146,10 @@ def test_warnings_are_shown(moby, frontend, context):
     assert "StageNameCasing: Stage name 'Big' should be lowercase (line 2)" in done.stderr
 
 
-@pytest.mark.parametrize(("name", "text"), [("outline", "TARGET:"), ("targets", "big (default)")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("outline", "TARGET:"), ("targets", "big (default)"), ("convertllb", '"source": {}')],
+)
 def test_questions_are_answered(moby, frontend, context, name, text):
     (context / "Dockerfile").write_text(f"# syntax={frontend}\nFROM scratch AS big\nLABEL a=b\n")
     words = ("env", "BUILDX_EXPERIMENTAL=1", "docker", "buildx", "build", f"--print={name}")

@@ -15,6 +15,9 @@ ARG V=1
 # dev is for people
 FROM scratch AS dev
 ARG V
+FROM scratch AS graph
+ARG V
+COPY seven$V /
 FROM scratch AS Out
 CMD echo
 """
@@ -40,7 +43,7 @@ def test_an_answer_has_text_json_and_a_version(name):
 
 def test_targets():
     found = json.loads(ask("frontend.targets").result.metadata["result.json"])["targets"]
-    assert [each["name"] for each in found] == ["dev", "out"]
+    assert [each["name"] for each in found] == ["dev", "graph", "out"]
 
 
 def test_outline_of_a_target():
@@ -56,6 +59,33 @@ def test_lint_says_how_it_ended():
     assert "JSONArgsRecommended" in names
 
 
+def test_the_graph():
+    """Ops under their digests, with the places they are from; the last op leads to the result."""
+    bridge = ask("frontend.convertllb", "target=graph", "build-arg:V=7")
+    result = bridge.result
+    assert set(result.metadata) == {"result.json", "version"}
+    assert result.metadata["version"] == b"0.1.0"
+    assert result.WhichOneof("result") is None
+    found = json.loads(result.metadata["result.json"])
+    (copy,) = (name for name, op in found["def"].items() if "file" in op)
+    (source,) = (name for name, op in found["def"].items() if "source" in op)
+    (last,) = (op for op in found["def"].values() if set(op) == {"inputs"})
+    assert last["inputs"] == [{"digest": copy}]
+    assert found["def"][copy]["inputs"][0]["digest"] == source
+    attrs = found["def"][source]["source"]["attrs"]
+    assert json.loads(attrs["local.followpaths"]) == ["seven7"]
+    told = found["metadata"][copy]
+    assert told["description"]["llb.customname"].endswith("COPY seven7 /")
+    assert told["caps"]["file.base"] is True
+    assert found["source"]["locations"][copy]["locations"][0]["ranges"][0]["start"]["line"] == 8
+    assert found["source"]["infos"][0]["filename"] == "Dockerfile"
+
+
+def test_an_empty_graph():
+    found = json.loads(ask("frontend.convertllb").result.metadata["result.json"])
+    assert found == {"def": {}, "metadata": {}, "source": {}}
+
+
 def test_describe_names_every_question():
     result = ask("frontend.subrequests.describe").result
     found = {each["Name"] for each in json.loads(result.metadata["result.json"])}
@@ -63,6 +93,7 @@ def test_describe_names_every_question():
         "frontend.outline",
         "frontend.targets",
         "frontend.lint",
+        "frontend.convertllb",
         "frontend.subrequests.describe",
     }
     assert result.metadata["result.txt"].startswith(b"NAME")
