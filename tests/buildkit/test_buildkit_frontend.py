@@ -146,14 +146,19 @@ def test_warnings_are_shown(moby, frontend, context):
     assert "StageNameCasing: Stage name 'Big' should be lowercase (line 2)" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("outline", "TARGET:"), ("targets", "big (default)"), ("convertllb", '"source": {}')],
-)
+@pytest.mark.parametrize(("name", "text"), [("outline", "TARGET:"), ("targets", "big (default)")])
 def test_questions_are_answered(moby, frontend, context, name, text):
     (context / "Dockerfile").write_text(f"# syntax={frontend}\nFROM scratch AS big\nLABEL a=b\n")
     words = ("env", "BUILDX_EXPERIMENTAL=1", "docker", "buildx", "build", f"--print={name}")
     assert text in moby.run(*words, moby.there(context)).stdout
+
+
+def test_the_graph_is_shown(moby, frontend, context):
+    """This client knows no view of it, and shows the whole answer on its standard error."""
+    (context / "Dockerfile").write_text(f"# syntax={frontend}\nFROM scratch\nCOPY d /e\n")
+    words = ("env", "BUILDX_EXPERIMENTAL=1", "docker", "buildx", "build", "--print=convertllb")
+    done = moby.run(*words, moby.there(context), check=False)
+    assert '"llb.customname": "[1/1] COPY d /e"' in done.stdout + done.stderr
 
 
 def test_the_ordered_layer(moby, base, frontend, context):

@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Self
 
-from support.moby import PATH, ROOT, Moby
+from support.moby import PATH, Moby
 
 PROGRAM = shutil.which("buildkitd")
 
@@ -43,7 +43,7 @@ class Buildkitd:
         address = f"unix://{self.moby.there(self.socket)}"
         words = [self.moby.there(program), "--root", self.moby.there(state), "--addr", address]
         words += ["--oci-worker=true", "--oci-worker-net=host", "--containerd-worker=false"]
-        inside = ["nsenter", "-t", str(self.moby.process.pid), "-m", "chroot", str(ROOT)]
+        inside = ["nsenter", "-t", str(self.moby.process.pid), "-m"]
         self.process = subprocess.Popen(
             [*inside, *words],
             env={"PATH": PATH, "HOME": "/root"},
