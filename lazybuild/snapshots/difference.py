@@ -3,6 +3,8 @@
 For where only the results of two steps can be seen, not the directory that the second one wrote.
 Files are the same when all that a layer says of them is equal and so are either their ctimes (one
 file of the storage, seen through two mounts; who writes to it changes that) or their bytes.
+An overlay copies all directories above what it changes, so that one whose ctime has stayed has
+nothing new below it, and is not even read.
 A file with several names is in the layer under all of them or none: nothing could tie them later.
 """
 
@@ -23,6 +25,7 @@ class Difference:
     def __init__(self, lower: DirTree | None, upper: DirTree) -> None:
         self._lower = lower
         self._upper = upper
+        self._prunes = upper.is_overlay()
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._gone: defaultdict[str, list[str]] = defaultdict(list)
         self._tied: defaultdict[Hashable, list[str]] = defaultdict(list)
@@ -89,8 +92,9 @@ class Difference:
             self._add(path)
         if node.kind is not Kind.DIR:
             return False
-        if old is not None and old.kind is Kind.DIR:
-            return True
+        if self._lower and old is not None and old.kind is Kind.DIR:
+            untouched = self._lower.changed_at(path) == self._upper.changed_at(path)
+            return not (self._prunes and untouched)
         for inside, found in walk(self._upper, path):
             self._add(inside)
             if found.identity is not None:

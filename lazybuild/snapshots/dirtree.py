@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lazybuild.estargz.entry import Kind
-from lazybuild.linux import idspace, ownernotes
+from lazybuild.linux import idspace, ownernotes, syscalls
 from lazybuild.linux.ownernotes import Links
 from lazybuild.snapshots import paths, recorded, xattrs
 from lazybuild.snapshots.anchored import AnchoredDir, inside
@@ -75,6 +75,11 @@ class DirTree:
     def changed_at(self, path: str) -> int:
         """When the kernel saw the file change last (ctime, ns); -1 without one."""
         return self.listing(paths.parent(path)).stamps.get(paths.base(path), -1)
+
+    def is_overlay(self) -> bool:
+        """Whether the root is a mounted overlay, not a directory of one."""
+        with self._anchor.directory("") as fd:
+            return syscalls.filesystem_magic(fd) == syscalls.OVERLAYFS_SUPER_MAGIC
 
     def open(self, path: str) -> BinaryIO:
         return skipping_holes(self._anchor.open(path))

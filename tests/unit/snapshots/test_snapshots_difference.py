@@ -127,6 +127,17 @@ def test_a_second_name_brings_the_first(trees):
     assert entries["etc/a"].link == "bin/also"
 
 
+def test_an_overlays_untouched_directories_are_not_read(trees, monkeypatch):
+    """Below a directory that is one in both, an overlay has nothing new; others might."""
+    lower, upper = trees
+    (upper / "etc" / "deep").joinpath("new").write_text("new")
+    now = lower.stat().st_ctime_ns
+    monkeypatch.setattr(DirTree, "changed_at", lambda self, path: now)
+    assert names(lower, upper) == ["etc", "etc/deep", "etc/deep/new"]
+    monkeypatch.setattr(DirTree, "is_overlay", lambda self: True)
+    assert names(lower, upper) == []
+
+
 def test_one_name_alone(trees):
     lower, upper = (DirTree(path) for path in trees)
     write(trees[1] / "bin" / "c", "other")
