@@ -71,7 +71,8 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
         Path(iidfile).write_text(result.config_digest)
     if metadata_file:
         summary.write_metadata(metadata_file, result, warned if environment.warnings() else None)
-    click.echo(result.digest if quiet else summary.last_line(result), err=not quiet)
+    if mode != "rawjson":  # which programs read to its end
+        click.echo(result.digest if quiet else summary.last_line(result), err=not quiet)
     return 0
 
 

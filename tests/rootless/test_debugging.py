@@ -1,11 +1,13 @@
 """Finding out why a build failed: a shell in the step, a log of everything."""
 
+import base64
 import os
 import pty
 import subprocess
 import sys
 
 import pytest
+from support import solvestatus
 from support.building import Builder, registry_with_base, settled
 
 pytestmark = pytest.mark.rootless
@@ -93,3 +95,20 @@ def test_an_error_is_an_annotation_on_github(tmp_path, registry):
     assert len(marked) == 1
     assert marked[0].startswith("::error file=Dockerfile,line=2::")
     subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+
+
+def test_rawjson_is_what_buildkits_decoder_takes(registry, builder):
+    text = f"FROM {registry.host}/base:1 AS Dev\nRUN echo out; echo err >&2\nCOPY f /f\n"
+    run = builder.build({"Dockerfile": text, "f": "text"}, "-t", "x", "--progress=rawjson")
+    found = solvestatus.read(run.err)
+    ended = {it["digest"]: it for it in found["vertexes"] if it.get("completed")}
+    began = {it["digest"]: it for it in found["vertexes"] if it.get("started")}
+    assert set(ended) == set(began)
+    assert all(it["started"] <= it["completed"] for it in ended.values())
+    assert {part for it in ended.values() for part in it.get("inputs", ())} <= set(ended)
+    said = {it["stream"]: base64.b64decode(it["data"]) for it in found["logs"]}
+    assert said == {1: b"out\n", 2: b"err\n"}
+    assert {it["vertex"] for it in found["logs"]} <= set(ended)
+    (warning,) = found["warnings"]
+    assert b"Stage name" in base64.b64decode(warning["short"])
+    assert warning["range"][0]["start"]["line"] == 1

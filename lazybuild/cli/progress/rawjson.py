@@ -4,6 +4,7 @@ Source: moby/buildkit client/graph.go, `SolveStatus`. Times are RFC 3339 in UTC,
 """
 
 import base64
+import hashlib
 import json
 import threading
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ class RawJsonView:
     def _status(self, event: Event) -> dict[str, object] | None:
         match event:
             case VertexStarted():
-                self._inputs[event.vertex] = event.inputs
+                self._inputs[event.vertex] = tuple(map(digest, event.inputs))
                 step = self._steps.begin(event.vertex, event.name, event.time)
                 return {"vertexes": [self._vertex(event.vertex, step)]}
             case VertexDone():
@@ -55,14 +56,14 @@ class RawJsonView:
             case _:
                 return other(event)
 
-    def _vertex(self, digest: str, step: Step) -> dict[str, object]:
+    def _vertex(self, vertex_id: str, step: Step) -> dict[str, object]:
         vertex: dict[str, object] = {
-            "digest": digest,
+            "digest": digest(vertex_id),
             "name": step.name,
             "started": stamp(step.started),
         }
-        if self._inputs.get(digest):
-            vertex["inputs"] = list(self._inputs[digest])
+        if self._inputs.get(vertex_id):
+            vertex["inputs"] = list(self._inputs[vertex_id])
         if step.finished:
             vertex["completed"] = stamp(step.finished)
         if step.cached:
@@ -88,7 +89,7 @@ def stamp(seconds: float) -> str:
 def log(event: VertexLog) -> dict[str, object]:
     data = base64.b64encode(event.data).decode()
     return {
-        "vertex": event.vertex,
+        "vertex": digest(event.vertex),
         "stream": event.stream,
         "data": data,
         "timestamp": stamp(event.time),
@@ -98,7 +99,7 @@ def log(event: VertexLog) -> dict[str, object]:
 def transfer(event: Transfer) -> dict[str, object]:
     status: dict[str, object] = {
         "id": event.id,
-        "vertex": event.vertex,
+        "vertex": digest(event.vertex),
         "current": event.current,
         "timestamp": stamp(event.time),
     }
@@ -110,12 +111,26 @@ def transfer(event: Transfer) -> dict[str, object]:
 
 
 def warning(event: Warned) -> dict[str, object]:
-    shown = base64.b64encode(event.message.encode()).decode()
-    detail = [base64.b64encode(line.encode()).decode() for line in event.detail]
-    return {
-        "vertex": event.vertex,
-        "level": 1,
-        "short": shown,
-        "detail": detail,
-        "url": event.url,
-    }
+    """Absent is what is empty; a place is a range of one line."""
+    found: dict[str, object] = {"level": 1, "short": encoded(event.message)}
+    if event.vertex:
+        found["vertex"] = digest(event.vertex)
+    if event.detail:
+        found["detail"] = [encoded(line) for line in event.detail]
+    if event.url:
+        found["url"] = event.url
+    if event.line:
+        found["sourceInfo"] = {"filename": event.path}
+        found["range"] = [{"start": {"line": event.line}, "end": {"line": event.line}}]
+    return found
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def digest(vertex: str) -> str:
+    """A vertex of the builder's own work has a name instead; a digest is asked for."""
+    if vertex.startswith("sha256:"):
+        return vertex
+    return f"sha256:{hashlib.sha256(vertex.encode()).hexdigest()}"

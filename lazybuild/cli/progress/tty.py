@@ -38,7 +38,9 @@ class TtyView:
         self._lock = threading.RLock()
         self._steps = Steps()
         self._transfers: dict[str, str] = {}
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False
+        )  # standard output may be an archive
         self._closed = threading.Event()
         self._ticker: threading.Thread | None = None
         self._live.start()
@@ -86,6 +88,7 @@ class TtyView:
         step.finished, step.cached, step.error = event.time, event.cached, event.error
         step.flush()
         self._transfers.pop(event.vertex, None)
+        self._draw()  # or it would be drawn once more, below its outcome
         self._console.print(outcome(step))
 
     def _tick(self) -> None:
@@ -95,8 +98,8 @@ class TtyView:
 
     def _draw(self) -> None:
         running = [pair for pair in self._steps.items() if not pair[1].finished]
-        self._live.update(Group(*(text for pair in running for text in self._show(*pair))))
-        self._live.refresh()
+        shown = Group(*(text for pair in running for text in self._show(*pair)))
+        self._live.update(shown, refresh=True)
 
     def _show(self, vertex: str, step: Step) -> list[Text]:
         transfer = self._transfers.get(vertex, "")

@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from support.screen import lines
 
 from lazybuild.cli import views
 from lazybuild.cli.progress import escape
@@ -294,3 +295,30 @@ def test_names_warnings_notes_and_errors_of_others_command_nobody(kind):
     assert not re.search(r"\x1b\[31m|[\r\x07]", text)
     assert kind == "tty" or not re.search(r"^::", text, re.MULTILINE)
     assert "\n" not in view.steps.failed().name
+
+
+# --- what a terminal shows -----------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_tty_shows_what_runs_and_what_is_done_each_once(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    view = TtyView(terminal)
+    view(Ready())
+    view(VertexStarted(vertex="sha256:a", name="[1/2] RUN a", time=T))
+    view(VertexLog(vertex="sha256:a", data=b"working\n", time=T))
+    end = time.monotonic() + 5
+    while "working" not in terminal.getvalue() and time.monotonic() < end:
+        time.sleep(0.01)
+    running = lines(terminal.getvalue())
+    assert running[0].startswith(" => [1/2] RUN a ")
+    assert running[1:] == [" => => working"]
+    view(VertexDone(vertex="sha256:a", name="[1/2] RUN a", time=T + 1))
+    assert lines(terminal.getvalue()) == [" => [1/2] RUN a  1.0s"]
+    view.close()
+    assert lines(terminal.getvalue()) == [" => [1/2] RUN a  1.0s"]
