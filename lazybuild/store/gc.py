@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lazybuild.oci import digest as digests
 from lazybuild.oci.digest import Digest
 from lazybuild.store import disk, lock, names
-from lazybuild.store.meta import RENEW_AFTER, Record
+from lazybuild.store.meta import RENEW_AFTER, Layer
 from lazybuild.store.store import Store
 
 DAY = 86400.0
+STEPS, MOUNTS = "regular", "exec.cachemount"  # the words of `docker buildx prune`
 _SLACK = RENEW_AFTER + 5.0
 _MEMO_DAYS = 30
 
@@ -30,19 +32,27 @@ _MEMO_DAYS = 30
 class Policy:
     """What may go: cache records unused for `unused_for` seconds, and what only they hold.
 
-    With `keep`, only until the store is that small (bytes). `description` and `ids` (prefixes of
-    keys) choose among records. `everything` takes chunks, cache mounts and memos, too.
+    With `keep`, only until the store is that small, with `free` until so much of the disk is free
+    (bytes). `description` and `ids` (prefixes of what `usage` shows, or of keys) choose among
+    records and mounts. `everything` takes chunks, cache mounts and memos, too. With `only`, one of
+    the kinds STEPS and MOUNTS goes, and nothing else.
     """
 
     unused_for: float = 7 * DAY
     keep: int | None = None
+    free: int | None = None
     description: str = ""
     ids: tuple[str, ...] = ()
     everything: bool = False
+    only: str = ""
 
-    def chooses(self, record: Record) -> bool:
-        by_id = not self.ids or record.key.startswith(self.ids)
-        return by_id and self.description in record.description
+    def chooses(self, description: str, *names: str) -> bool:
+        by_id = not self.ids or any(name.startswith(self.ids) for name in names)
+        return by_id and self.description in description
+
+    @property
+    def takes_mounts(self) -> bool:
+        return self.only == MOUNTS or (self.everything and self.only != STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +71,10 @@ def prune(store: Store, policy: Policy) -> Pruned:
     """Collect once. One process at a time; builds go on meanwhile."""
     with lock.held(store.locks / "gc"):
         before = _limit(store, policy)
+        taken = list(_drop_mounts(store, policy, before)) if policy.takes_mounts else []
+        if policy.only == MOUNTS:
+            stuck = tuple(store.scratch.sweep())
+            return Pruned(mounts=len(taken), bytes=sum(taken), stuck=stuck)
         records = _drop_records(store, policy, before)
         pinned = store.closure(item for item, _ in store.meta.images().values())
         layers = store.meta.drop_unused_layers(before=before, pinned=pinned)
@@ -68,15 +82,15 @@ def prune(store: Store, policy: Policy) -> Pruned:
         freed += _drop_ruined_directories(store, before)
         blobs = list(_drop_blobs(store, pinned, before))
         _drop_places(store, pinned, before)
-        mounts = list(_drop_mounts(store, before)) if policy.everything else []
-        freed += sum(blobs) + sum(mounts) + store.chunks.trim(0 if policy.everything else None)
-        store.meta.forget(before=before if policy.everything else before - _MEMO_DAYS * DAY)
+        whole = policy.everything and not policy.only
+        freed += sum(blobs) + sum(taken) + store.chunks.trim(0 if whole else None)
+        store.meta.forget(before=before if whole else before - _MEMO_DAYS * DAY)
         names.write_index(store)
         return Pruned(
             records=records,
             layers=len(layers),
             blobs=len(blobs),
-            mounts=len(mounts),
+            mounts=len(taken),
             bytes=freed,
             stuck=tuple(store.scratch.sweep()),
         )
@@ -90,10 +104,33 @@ def _limit(store: Store, policy: Policy) -> float:
 
 
 def _drop_records(store: Store, policy: Policy, before: float) -> int:
-    keys = [record.key for record in store.meta.records() if policy.chooses(record)]
-    if policy.keep is None:
+    shown = {layer.id: _shown(layer) for layer, _ in store.meta.layers()}
+    keys = [
+        record.key
+        for record in store.meta.records()
+        if policy.chooses(
+            record.description, record.key, *(shown.get(layer, "") for layer in record.layers[-1:])
+        )
+    ]
+    keep = _kept(store, policy)
+    if keep is None:
         return len(store.meta.drop_records(keys, before=before))
-    return len(store.meta.drop_records(_beyond(store, keys, policy.keep), before=before))
+    return len(store.meta.drop_records(_beyond(store, keys, keep), before=before))
+
+
+def _shown(layer: Layer) -> str:
+    """As `usage` calls a layer."""
+    return digests.hex_part(layer.descriptor.digest) if layer.descriptor else layer.id
+
+
+def _kept(store: Store, policy: Policy) -> int | None:
+    """How large the layers may stay, None for as large as they are."""
+    if policy.free is None:
+        return policy.keep
+    found = os.statvfs(store.root)
+    lacking = policy.free - found.f_bavail * found.f_frsize
+    keep = max(0, sum(layer_sizes(store).values()) - max(0, lacking))
+    return keep if policy.keep is None else min(keep, policy.keep)
 
 
 def _beyond(store: Store, keys: list[str], keep: int) -> Iterator[str]:
@@ -166,13 +203,26 @@ def _wanted(store: Store, digest: Digest, before: float) -> bool:
     return store.blobs.path(digest).stat().st_mtime >= before or store.meta.has_digest(digest)
 
 
-def _drop_mounts(store: Store, before: float) -> Iterator[int]:
+def _drop_mounts(store: Store, policy: Policy, before: float) -> Iterator[int]:
     """Cache mounts that no step holds; a step keeps `NAME.lock` locked."""
-    for path in sorted((store.root / "cache-mounts").iterdir()):
-        if path.suffix != ".lock" and path.is_dir() and path.stat().st_mtime < before:
+    for path in mounts(store):
+        if policy.chooses("", path.name) and mount_used(path) < before:
             with _unused(path) as free:
                 if free:
                     yield _trash(store, path)
+
+
+def mounts(store: Store) -> list[Path]:
+    """The directories of cache mounts."""
+    found = sorted((store.root / "cache-mounts").iterdir())
+    return [path for path in found if path.suffix != ".lock" and path.is_dir()]
+
+
+def mount_used(path: Path) -> float:
+    """When a step last began to use it: a step marks its lock. In seconds."""
+    with suppress(FileNotFoundError):
+        return max(path.stat().st_mtime, path.with_name(f"{path.name}.lock").stat().st_mtime)
+    return path.stat().st_mtime
 
 
 @contextmanager

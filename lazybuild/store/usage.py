@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lazybuild.store import disk
-from lazybuild.store.gc import layer_sizes
+from lazybuild.store import disk, gc
 from lazybuild.store.store import Store
 
 
@@ -39,7 +38,7 @@ def _layers(store: Store) -> Iterator[Usage]:
     for record in store.meta.records():
         if record.layers:
             said[record.layers[-1]] = record.description
-    sizes = layer_sizes(store)
+    sizes = gc.layer_sizes(store)
     for layer, used in store.meta.layers():
         digest = layer.descriptor.digest if layer.descriptor else ""
         yield Usage(
@@ -74,10 +73,9 @@ def _blobs(store: Store) -> Iterator[Usage]:
 
 
 def _mounts(store: Store) -> Iterator[Usage]:
-    for path in sorted((store.root / "cache-mounts").iterdir()):
-        if path.suffix != ".lock" and path.is_dir():
-            used = path.stat().st_mtime
-            yield Usage(kind="mount", id=path.name, size=disk.tree_size(path), used=used)
+    for path in gc.mounts(store):
+        used = gc.mount_used(path)
+        yield Usage(kind="mount", id=path.name, size=disk.tree_size(path), used=used)
 
 
 def total(items: list[Usage]) -> int:

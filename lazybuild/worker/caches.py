@@ -79,6 +79,7 @@ def _lock(stack: ExitStack, place: Path, mode: int) -> bool:
         os.close(fd)
         return False
     stack.callback(os.close, fd)
+    os.utime(fd)  # how the collector knows when it was used
     return True
 
 

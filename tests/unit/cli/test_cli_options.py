@@ -210,6 +210,10 @@ def test_the_policy_of_prune():
     kept = prune.policy_of(("until=1h,id=ab", "description=RUN"), "1g", everything=False)
     assert (kept.unused_for, kept.keep, kept.ids) == (3600, 1 << 30, ("ab",))
     assert kept.description == "RUN"
+    mounts = prune.policy_of(("type=exec.cachemount",), "", "20g", everything=False)
+    assert (mounts.only, mounts.unused_for, mounts.free) == ("exec.cachemount", 0, 20 << 30)
+    with pytest.raises(UsageError, match="type=frontend"):
+        prune.policy_of(("type=frontend",), "", everything=False)
     with pytest.raises(UsageError, match="color"):
         prune.policy_of(("color=red",), "", everything=False)
 

@@ -157,6 +157,50 @@ def test_records_are_chosen_by_id_and_description(store):
     assert [record.key for record in store.meta.records()] == ["abc", "xyz"]
 
 
+def test_records_are_chosen_by_what_usage_calls_their_layer(store):
+    for number in range(2):
+        put_layer(store, b"%d" % number, str(number))
+        store.meta.save_record(f"k{number}", [str(number)], f"RUN {number}")
+    age(store)
+    first = next(item for item in usage(store) if item.description == "RUN 0")
+    gc.prune(store, Policy(unused_for=0, ids=(first.id.removeprefix("sha256:")[:12],)))
+    assert [record.key for record in store.meta.records()] == ["k1"]
+
+
+def test_only_so_much_goes_as_has_to_be_free(store, monkeypatch):
+    for number in range(4):
+        put_layer(store, os.urandom(100_000), str(number))
+        store.meta.save_record(f"k{number}", [str(number)], f"RUN {number}")
+    age(store)
+    found = os.statvfs(store.root)
+    free = found.f_bavail * found.f_frsize
+    monkeypatch.setattr("os.statvfs", lambda _: found)
+    assert gc.prune(store, Policy(unused_for=0, free=free)).records == 0
+    assert gc.prune(store, Policy(unused_for=0, free=free + 150_000)).records == 2
+
+
+def test_mounts_alone(store):
+    put_layer(store, b"x", "x")
+    store.meta.save_record("k", ["x"], "RUN x")
+    for name in ("abc", "xyz"):
+        (store.root / "cache-mounts" / name).mkdir()
+    age(store)
+    only = Policy(unused_for=0, only=gc.MOUNTS, ids=("ab",))
+    assert gc.prune(store, only).mounts == 1
+    assert [path.name for path in gc.mounts(store)] == ["xyz"]
+    assert gc.prune(store, Policy(unused_for=0, everything=True, only=gc.STEPS)).records == 1
+    assert [path.name for path in gc.mounts(store)] == ["xyz"]
+
+
+def test_a_mount_is_as_old_as_its_last_use(store):
+    mount = store.root / "cache-mounts" / "name"
+    mount.mkdir()
+    age(store)
+    (store.root / "cache-mounts" / "name.lock").touch()
+    assert gc.prune(store, Policy(unused_for=60, everything=True)).mounts == 0
+    assert gc.prune(store, Policy(unused_for=-1, everything=True)).mounts == 1
+
+
 def test_only_everything_takes_caches(store):
     store.chunks.put(digest.of(b"c"), b"c")
     mount = store.root / "cache-mounts" / "name"
