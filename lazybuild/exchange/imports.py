@@ -78,6 +78,10 @@ class ImportedRecords:
         self.taken: dict[str, str] = {}  # key to the title of the cache that had it
         self.used_memos: dict[str, str] = {}
 
+    def holds(self, key: str) -> bool:
+        documents = (imported.document for imported in self._imports)
+        return self._records.holds(key) or any(key in found.records for found in documents)
+
     def load(self, key: str, vertex: Vertex) -> Result | None:
         found = self._records.load(key, vertex)
         if found is not None:

@@ -19,7 +19,7 @@ class Forecast:
         memo: Callable[[Vertex, Selection], str],
     ) -> None:
         self._plan: Callable[[Vertex], KeyPlan] = ops.plan
-        self._missing: Callable[[Vertex], bool] = lambda it: cache.load(key(it), it) is None
+        self._missing: Callable[[Vertex], bool] = lambda it: not cache.holds(key(it))
         self._unknown: Callable[[Vertex, Selection], bool] = lambda it, part: (
             cache.memo(memo(it, part)) is None
         )

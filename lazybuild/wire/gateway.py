@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from lazybuild.errors import IntegrityError
+from lazybuild.errors import IntegrityError, UsageError
 from lazybuild.llb.graph import Edge
 from lazybuild.llb.ops import Platform, SourceOp
+from lazybuild.oci import transport
 from lazybuild.wire import capabilities
 from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2
@@ -97,6 +98,8 @@ class Gateway:
         """`reference` is a full name, or `oci-layout://store@digest`."""
         if reference.startswith("oci-layout://"):
             return self._resolve_layout(reference.removeprefix("oci-layout://"), platform, lookup)
+        if transport.kind(reference):
+            raise UsageError(f"{reference}: a BuildKit reads no image out of a file of the context")
         request = pb.ResolveImageConfigRequest(
             Ref=reference,
             Platform=platform_message(platform),

@@ -15,12 +15,19 @@ class Records:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def holds(self, key: str) -> bool:
+        return self._layers(key) is not None
+
     def load(self, key: str, vertex: Vertex) -> Result | None:
         del vertex
+        layers = self._layers(key)
+        return None if layers is None else Snapshot(layers)
+
+    def _layers(self, key: str) -> tuple[str, ...] | None:
         layers = self._store.meta.load_record(key)
         if layers is None or not all(self._has(layer) for layer in layers):
             return None
-        return Snapshot(tuple(layers))
+        return tuple(layers)
 
     def save(self, key: str, vertex: Vertex, result: Result) -> None:
         if not isinstance(result, HostTree):

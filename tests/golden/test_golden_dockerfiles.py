@@ -101,6 +101,9 @@ class NamedContents:
 class Forgetful:
     """A cache that always misses."""
 
+    def holds(self, key):
+        return False
+
     def load(self, key, vertex):
         return None
 

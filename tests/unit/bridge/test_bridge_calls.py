@@ -6,7 +6,7 @@ import stat
 import pytest
 from support.talk import HERE, conversation, local
 
-from lazybuild.errors import Span
+from lazybuild.errors import Span, UsageError
 from lazybuild.events import Warned
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import DiffOp, ExecOp, MergeOp, Meta, Mount, NetworkMode, SourceOp
@@ -178,6 +178,11 @@ def test_a_failure_of_the_frontends_own(talk):
     assert talk.bridge.error.message == "no such key"
     assert talk.bridge.error.span == place.span
     assert talk.bridge.error.source == "text"
+
+
+def test_a_file_of_the_context_is_no_image_for_a_buildkit(talk):
+    with pytest.raises(UsageError, match="no image out of a file"):
+        talk.gateway.resolve_image("oci-archive:base.tar", HERE, Lookup())
 
 
 def test_a_bug_of_ours_is_kept(talk, capfd):

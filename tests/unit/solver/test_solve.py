@@ -43,6 +43,9 @@ class FakeCache:
     def __init__(self):
         self.records, self.memos = {}, {}
 
+    def holds(self, key):
+        return key in self.records
+
     def load(self, key, vertex):
         return self.records.get(key)
 
