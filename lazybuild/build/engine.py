@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lazybuild.build.collect import Collector
 from lazybuild.build.space import Space
 from lazybuild.build.translate import writer_options
 from lazybuild.build.workbench import Workbench
+from lazybuild.errors import LazybuildError
 from lazybuild.llb.graph import Vertex
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
@@ -61,12 +63,22 @@ class Engine:
         """Results of graphs on the way to the result, by vertex digest."""
 
         self._sources: dict[str, Source] = {
-            "docker-image": ImageSource(self.images, unverified=request.allow_unverified),
+            "docker-image": ImageSource(
+                self.images, self._mount_early, unverified=request.allow_unverified
+            ),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
         }
         http = HttpSource(remotes.downloads(space.store, request), self.snapshots)
         git = GitSource(remotes.repositories(space.store, request), self.snapshots)
         self._sources |= {"http": http, "https": http, "git": git}
+
+    def _mount_early(self, base: Snapshot) -> None:
+        """Mount what can be lazy of a base where steps may follow: part of FROM, not of a RUN."""
+        for layer_id in base.layers:
+            with suppress(LazybuildError):  # the step that needs it will be told
+                layer = self.snapshots.layer(layer_id)
+                if not layer.directory:
+                    self.lowers.folder(layer)
 
     def date(self, epoch: int | None) -> None:
         """The epoch that the compiled Dockerfile turned out to have."""

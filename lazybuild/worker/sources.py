@@ -1,7 +1,7 @@
 """Source ops as the solver sees them: what identifies each, and how it becomes a result."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lazybuild.estargz.entry import Item
 from lazybuild.llb.graph import Vertex
@@ -21,18 +21,24 @@ from lazybuild.worker.services import Result
 
 class ImageSource:
     """`docker-image://NAME@DIGEST`: identified by the digest, wherever it comes from. What is made
-    of layers that were read unverified is no result for a build that wants them verified.
+    of layers that were read unverified is no result for a build that wants them verified. `begin`
+    is told of each that is loaded, so that its layers can be made ready for the steps over it.
     """
 
-    def __init__(self, images: Images, *, unverified: bool = False) -> None:
+    def __init__(
+        self, images: Images, begin: Callable[[Snapshot], None], *, unverified: bool = False
+    ) -> None:
         self._images = images
+        self._begin = begin
         self._how = ("unverified",) if unverified else ()
 
     def plan(self, vertex: Vertex, op: SourceOp) -> KeyPlan:
         return source_plan(vertex, "image", self._pinned(vertex, op).digest or "", *self._how)
 
     def load(self, vertex: Vertex, op: SourceOp) -> Result:
-        return self._images.snapshot(self._images.load(self._pinned(vertex, op)))
+        snapshot = self._images.snapshot(self._images.load(self._pinned(vertex, op)))
+        self._begin(snapshot)
+        return snapshot
 
     def _pinned(self, vertex: Vertex, op: SourceOp) -> Reference:
         ref = reference.parse(op.identifier.partition("://")[2])
