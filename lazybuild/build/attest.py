@@ -5,7 +5,6 @@ Spec: slsa.dev/provenance/v1.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -18,9 +17,8 @@ from lazybuild.exporters import attestation, packages, spdx
 from lazybuild.exporters.attestation import Attestation, Predicate
 from lazybuild.llb.graph import walk
 from lazybuild.llb.ops import SourceOp
-from lazybuild.oci import codec, platform, reference
-from lazybuild.oci.descriptor import Descriptor
-from lazybuild.oci.digest import Digest, hex_part
+from lazybuild.oci import platform, reference
+from lazybuild.oci.digest import hex_part
 from lazybuild.oci.reference import Reference
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.tree import Tree
@@ -31,35 +29,17 @@ BUILDER = f"urn:lazybuild:{__version__}"
 TOOL = f"lazybuild-{__version__}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attested:
-    """The index over an image and its attestation; all of it is in the store."""
-
-    descriptor: Descriptor
-    index: bytes
-    attestation: Attestation
-
-    def blobs(self) -> Mapping[Digest, bytes]:
-        """Everything but the index itself."""
-        made = self.attestation
-        found = {descriptor.digest: data for descriptor, data in made.blobs}
-        return {**found, made.descriptor.digest: made.manifest}
-
-
 def attest(
     space: Space, request: BuildRequest, compiled: Compiled, built: Built, tree: Tree
-) -> Attested | None:
-    """None when nothing was to be stated."""
+) -> Attestation | None:
+    """Its blobs are in the store. None when nothing was to be stated."""
     if not request.sbom and not request.provenance:
         return None
     predicates = list(_predicates(space, request, compiled, tree))
     made = attestation.attestation(built.descriptor, _names(request, compiled), predicates)
-    top = attestation.index(built.descriptor, _platform(compiled), made)
-    data = codec.encode(top)
-    for blob in (made.manifest, *(content for _, content in made.blobs), data):
+    for blob in (made.manifest, *(content for _, content in made.blobs)):
         space.store.blobs.put(blob)
-    described = codec.describe(top, data)
-    return Attested(descriptor=described, index=data, attestation=made)
+    return made
 
 
 def _predicates(
@@ -142,14 +122,6 @@ def bare(url: str) -> str:
 
 def _names(request: BuildRequest, compiled: Compiled) -> list[str]:
     return [purl(reference.parse(tag), str(compiled.platform)) for tag in request.tags]
-
-
-def _platform(compiled: Compiled) -> Mapping[str, object]:
-    found: dict[str, object] = {
-        "architecture": compiled.platform.architecture,
-        "os": compiled.platform.os,
-    }
-    return found | ({"variant": compiled.platform.variant} if compiled.platform.variant else {})
 
 
 def _now(epoch: int | None) -> str:

@@ -16,9 +16,8 @@ from lazybuild.request import BuildRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One image of a target, that for one platform; `request` is what is asked of it alone."""
+    """One image of a target, that for one platform."""
 
-    request: BuildRequest
     compiled: Compiled
 
     @property

@@ -13,7 +13,7 @@ from lazybuild.build import agents, extra, inputs, platforms, room, translate
 from lazybuild.build.attest import attest
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.compiling import LOCAL, compile_checked, distinct, linked, own_names, renamed
-from lazybuild.build.deliver import check_pushes, deliver
+from lazybuild.build.deliver import Ready, check_outputs, check_pushes, deliver
 from lazybuild.build.engine import Engine
 from lazybuild.build.explain import explain
 from lazybuild.build.finish import Built, finish, write_blob
@@ -30,6 +30,7 @@ from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import LazybuildError, ResourceError
 from lazybuild.events import Sink, Warned
 from lazybuild.oci import codec
+from lazybuild.oci import platform as oci_platform
 from lazybuild.request import BuildRequest, BuildResult, Target
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
@@ -146,7 +147,7 @@ def _build(
         _enter_early(space, jobs)
         for job in jobs:
             with located(job):
-                platforms.check_outputs(job.request)
+                check_outputs(job.request)
                 check_pushes(job.space, job.request)
         made: dict[str, Sequence[Compiled]] = {}
         for job, read in zip(jobs, found, strict=True):
@@ -201,16 +202,16 @@ def _enter_early(space: Space, jobs: Sequence[Job]) -> None:
 
 
 def _compiled(job: Job, platform: str) -> Part:
-    """One image; of several platforms it has neither names nor outputs of its own."""
+    """The graph for one platform."""
     request = job.request
     if len(request.platforms) > 1:
-        request = replace(request, platforms=(platform,), tags=(), outputs=())
+        request = replace(request, platforms=(platform,))
     make = _by_frontend if job.given.frontend is not None else _by_us
     compiled = make(job, request)
     job.engine.date(compiled.epoch)
     if compiled.head is not None:
         platforms.require_runnable(compiled.head.vertex)
-    return Part(request=request, compiled=compiled)
+    return Part(compiled=compiled)
 
 
 def _by_us(job: Job, request: BuildRequest) -> Compiled:
@@ -259,7 +260,7 @@ def _complete(space: Space, bench: Workbench, joint: Joint, done: Told, started:
 
 def _image(job: Job, part: Part, snapshot: Snapshot) -> Built:
     with task(job.events, "exporting to image"):
-        notes = translate.annotations(part.request.annotations)
+        notes = translate.annotations(job.request.annotations)
         return _inside(
             job.space, lambda: finish(job.space, job.engine, part.compiled, snapshot, notes)
         )
@@ -269,31 +270,31 @@ def _deliver(job: Job, images: Sequence[Built], done: Told, started: float) -> N
     space, engine = job.space, job.engine
     with located(job):
         with engine.caches.exporting(partial(write_blob, space, engine)):
-            results = [
-                _handed_out(job, part, built, started)
-                for part, built in zip(job.parts, images, strict=True)
-            ]
-            result = results[0]
-            if len(results) > 1:
-                result = platforms.put_together(space, job.request, results)
+            pairs = zip(job.parts, images, strict=True)
+            delivered = deliver(space, job.request, [_ready(job, *pair) for pair in pairs])
         engine.cache_mounts.export(job.heads, engine.options)
         for solved in engine.caches.solved:
             explain(solved, space.store, job.request, job.events.cached, job.events)
+    result = BuildResult(
+        digest=delivered.descriptor.digest,
+        config_digest=images[-1].manifest.config.digest,
+        descriptor=json.loads(codec.encode(delivered.descriptor)),
+        names=delivered.names,
+        stats=statistics(space, engine, images, job.events, started),
+        platform=",".join(str(part.compiled.platform) for part in job.parts),
+    )
     done(job.name, result)
 
 
-def _handed_out(job: Job, part: Part, built: Built, started: float) -> BuildResult:
-    space, request, compiled = job.space, part.request, part.compiled
-    tree = _inside(space, lambda: _files(request, job.engine, built.snapshot))
-    stated = attest(space, request, compiled, built, tree)
-    names = deliver(space, request, built, tree, compiled.epoch, stated=stated)
-    return BuildResult(
-        digest=(stated or built).descriptor.digest,
-        config_digest=built.manifest.config.digest,
-        descriptor=json.loads(codec.encode((stated or built).descriptor)),
-        names=names,
-        stats=statistics(space, job.engine, built, job.events, started),
-        platform=str(compiled.platform),
+def _ready(job: Job, part: Part, built: Built) -> Ready:
+    space, compiled = job.space, part.compiled
+    tree = _inside(space, lambda: _files(job.request, job.engine, built.snapshot))
+    return Ready(
+        built=built,
+        platform=oci_platform.parse(str(compiled.platform)).as_json(),
+        tree=tree,
+        epoch=compiled.epoch,
+        stated=attest(space, job.request, compiled, built, tree),
     )
 
 

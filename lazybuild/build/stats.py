@@ -1,7 +1,7 @@
 """The numbers of a build, put together from those who counted."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lazybuild.build.collect import Collector
 from lazybuild.build.engine import Engine
@@ -23,17 +23,19 @@ REASONS = {
 
 
 def statistics(
-    space: Space, engine: Engine, built: Built, events: Collector, started: float
+    space: Space, engine: Engine, images: Sequence[Built], events: Collector, started: float
 ) -> BuildStats:
+    """Of all images of a target together."""
     read, requests = _read_layers(space, engine)
     base = [layer for layer in read if layer.digest not in engine.tools]
     for layer in base:
         if layer.fetched_for:
             space.sink(Noted(message=spent(layer)))
     foreign = {layer.digest for layer in read}
+    made = {layer.id: layer for built in images for layer in built.layers}
     own = [
         LayerStats(digest=layer.descriptor.digest, mode="local", size=layer.descriptor.size)
-        for layer in built.layers
+        for layer in made.values()
         if layer.descriptor is not None
         and not layer.origins
         and layer.descriptor.digest not in foreign
@@ -45,7 +47,7 @@ def statistics(
         requests=requests,
         layers=(*base, *own),
         steps=events.steps(),
-        prefetch=(*built.prefetch, *_profiled(engine)),
+        prefetch=(*(item for built in images for item in built.prefetch), *_profiled(engine)),
     )
 
 

@@ -60,8 +60,12 @@ def attestation(
     )
 
 
-def index(image: Descriptor, platform: Mapping[str, object], attached: Attestation) -> Index:
-    return Index(manifests=(replace(image, platform=platform), attached.descriptor))
+def index(
+    images: Sequence[tuple[Descriptor, Mapping[str, object]]], attached: Sequence[Attestation]
+) -> Index:
+    """Images with their platforms, and after them what is stated of them, as BuildKit does."""
+    listed = [replace(image, platform=platform) for image, platform in images]
+    return Index(manifests=(*listed, *(one.descriptor for one in attached)))
 
 
 def _statement(

@@ -26,7 +26,8 @@ class ImageBlob:
 class ExportedImage:
     """One image for one platform. `layers` are in the manifest's order, bottom first.
 
-    With statements about it, `index` lists the image and them; `attached` are their blobs.
+    With statements about it, or images for other platforms, `index` lists all of them; `attached`
+    are the blobs of statements, `others` the other images.
     """
 
     manifest: bytes
@@ -36,6 +37,7 @@ class ExportedImage:
     names: tuple[Reference, ...] = ()
     index: bytes = b""
     attached: Mapping[Digest, bytes] = field(default_factory=dict)
+    others: tuple["ExportedImage", ...] = ()
 
     @property
     def top(self) -> Descriptor:

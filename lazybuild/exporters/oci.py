@@ -1,4 +1,5 @@
-"""Images as OCI image layouts: in a tar archive, or in a directory beside what is there already.
+"""Images as OCI image layouts: in a tar archive, or in a directory beside what is there already;
+one for each platform below an index, where there are several.
 
 Annotations as BuildKit writes them: the full name for containerd, the tag for the others.
 Source: OCI image spec, image-layout.md.
@@ -38,13 +39,10 @@ def members(image: ExportedImage) -> Iterator[Member]:
 
 def blobs(image: ExportedImage) -> dict[Digest, bytes | ImageBlob]:
     """Every blob once."""
-    found: dict[Digest, bytes | ImageBlob] = {
-        layer.descriptor.digest: layer for layer in image.layers
-    }
-    found |= {
-        image.descriptor.digest: image.manifest,
-        image.document().config.digest: image.config,
-    }
+    found: dict[Digest, bytes | ImageBlob] = {}
+    for one in (image, *image.others):
+        found |= {layer.descriptor.digest: layer for layer in one.layers}
+        found |= {one.descriptor.digest: one.manifest, one.document().config.digest: one.config}
     if image.index:
         found |= {image.top.digest: image.index, **image.attached}
     return found

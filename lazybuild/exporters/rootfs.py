@@ -4,7 +4,7 @@ Deterministic: names in walk order, whole seconds, hard links to the first of th
 modes and attributes are kept; device nodes, too, since an archive only describes them.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -19,11 +19,27 @@ _PIECE = 1 << 20
 
 def export(tree: Tree, out: BinaryIO, *, epoch: int | None = None) -> None:
     """Write the tree; no time is later than `epoch` (seconds)."""
-    for entry in entries(tree, epoch=epoch):
-        out.write(tarwrite.header(entry))
-        if entry.kind is Kind.REG and entry.size:
-            _copy(tree, entry, out)
+    export_each({"": tree}, out, epoch=epoch)
+
+
+def export_each(trees: Mapping[str, Tree], out: BinaryIO, *, epoch: int | None = None) -> None:
+    """Write each tree into a directory of its name; "" is the top."""
+    for name, tree in trees.items():
+        if name:
+            out.write(tarwrite.header(Entry(name=name, kind=Kind.DIR, mode=0o755)))
+        for entry in entries(tree, epoch=epoch):
+            out.write(tarwrite.header(_below(name, entry)))
+            if entry.kind is Kind.REG and entry.size:
+                _copy(tree, entry, out)
     out.write(tarwrite.END)
+
+
+def _below(directory: str, entry: Entry) -> Entry:
+    """The entry under another name. A hard link names a file of the archive, a symbolic one not."""
+    if not directory:
+        return entry
+    link = f"{directory}/{entry.link}" if entry.kind is Kind.HARDLINK else entry.link
+    return replace(entry, name=f"{directory}/{entry.name}", link=link)
 
 
 def entries(tree: Tree, *, epoch: int | None = None) -> Iterator[Entry]:
