@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.llb.graph import Edge, Vertex, walk
 from lazybuild.llb.ops import (
-    NO_OUTPUT,
     DiffOp,
     ExecOp,
-    FileOp,
-    MountType,
     NetworkMode,
     SecurityMode,
     SourceOp,
@@ -80,23 +77,12 @@ class Grants:
                 error = BuildError(f"{vertex.name}: {complaint}")
                 error.span = next(iter(vertex.options.spans), None)
                 raise error
-        if head.index:
-            raise BuildError(f"output {head.index} of {head.vertex.name} is not supported")
 
     def _complaints(self, vertex: Vertex) -> Iterator[str]:
-        yield from (
-            f"output {edge.index} of {edge.vertex.name} is not supported"
-            for edge in vertex.inputs
-            if edge.index
-        )
-        match vertex.op:
-            case ExecOp() as step:
-                yield from self._of_step(step)
-            case FileOp(actions=actions):
-                if sum(action.output != NO_OUTPUT for action in actions) > 1:
-                    yield "a file operation with several results is not supported"
-            case DiffOp():
-                yield "the difference of two trees is not supported"
+        if isinstance(vertex.op, ExecOp):
+            yield from self._of_step(vertex.op)
+        elif isinstance(vertex.op, DiffOp):
+            yield "the difference of two trees is not supported"
 
     def _of_step(self, step: ExecOp) -> Iterator[str]:
         if step.security is not SecurityMode.SANDBOX:
@@ -105,6 +91,3 @@ class Grants:
             yield "network.host is not allowed without --allow network.host"
         if step.cdi_devices or step.meta.cgroup_parent:
             yield "devices and cgroups are not supported"
-        for mount in step.mounts:
-            if mount.output == 0 and (mount.dest != "/" or mount.type is not MountType.BIND):
-                yield f"the result of a step is its root, not {mount.dest}"

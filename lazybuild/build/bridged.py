@@ -269,7 +269,7 @@ class Solving:
 
     def tree(self, head: Edge) -> Tree:
         with self._lock:
-            return self._engine.look(head.vertex, self._over)
+            return self._engine.look(head, self._over)
 
     def image(self, name: str, platform: Platform | None) -> FoundImage:
         ref = reference.parse(name)

@@ -14,7 +14,7 @@ from lazybuild.build.space import Space
 from lazybuild.build.translate import writer_options
 from lazybuild.build.workbench import Workbench
 from lazybuild.errors import LazybuildError
-from lazybuild.llb.graph import Vertex
+from lazybuild.llb.graph import Edge
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
@@ -90,24 +90,26 @@ class Engine:
         """What carries out the target's steps; `start` is how the image will be started."""
         return Worker(self._services(start, self._space.stop))
 
-    def look(self, head: Vertex, stop: threading.Event) -> Tree:
+    def look(self, head: Edge, stop: threading.Event) -> Tree:
         """The files of a graph that is on the way to the result, until `stop` is set. What it made
         counts for all that is solved after it; its failure ends nothing else. The space must have
         been entered.
         """
         ending = AnyOf(self._space.stop, stop)
-        self._bench.announcer.know(self._name, self._events, [head])
-        self.ahead.begin([head])
+        self._bench.announcer.know(self._name, self._events, [head.vertex])
+        self.ahead.begin([head.vertex])
         solver: Solver[Result] = Solver(
             Worker(self._services(Start(argv=()), ending)),
-            self._bench.records([head]),
+            self._bench.records([head.vertex]),
             self._bench.reporter,
             jobs=self._request.jobs or JOBS,
             stop=ending,
             done=self.seen,
         )
-        (result,) = solver.solve([head])
-        return result if isinstance(result, HostTree) else self.snapshots.tree(result)
+        (result,) = solver.solve([head.vertex])
+        if isinstance(result, HostTree):
+            return result
+        return self.snapshots.tree(result.output(head.index))
 
     def layered(self, result: Result) -> Snapshot:
         """A result as layers, also one that is a directory of the client's."""

@@ -92,7 +92,8 @@ class Joint:
             )
 
     def snapshot(self, job: Job, part: Part) -> Snapshot:
-        return self._snapshot(job, part.heads[0]) if part.heads else Snapshot()
+        head = part.compiled.head
+        return self._snapshot(job, head.vertex).output(head.index) if head else Snapshot()
 
     def _snapshot(self, job: Job, head: Vertex) -> Snapshot:
         if head.digest not in self._layered:

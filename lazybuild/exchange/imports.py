@@ -16,6 +16,7 @@ from lazybuild.exchange.document import CachedLayer, CacheDocument
 from lazybuild.exchange.parallel import all_of
 from lazybuild.exchange.places import Place, understood
 from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import outputs
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import TOC_DIGEST
 from lazybuild.oci.digest import Digest
@@ -84,7 +85,7 @@ class ImportedRecords:
 
     def load(self, key: str, vertex: Vertex) -> Result | None:
         found = self._records.load(key, vertex)
-        if found is not None:
+        if found is not None or outputs(vertex.op) > 1:  # a document knows first outputs only
             return found
         for imported in self._imports:
             if key in imported.document.records:

@@ -238,3 +238,14 @@ class DiffOp:
 
 
 Op = SourceOp | ExecOp | FileOp | MergeOp | DiffOp
+
+
+def outputs(op: Op) -> int:
+    """How many results an op has."""
+    match op:
+        case ExecOp(mounts=mounts):
+            return 1 + max((mount.output for mount in mounts), default=NO_OUTPUT)
+        case FileOp(actions=actions):
+            return 1 + max((action.output for action in actions), default=NO_OUTPUT)
+        case _:
+            return 1

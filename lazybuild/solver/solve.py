@@ -124,6 +124,7 @@ class Solver(Generic[R]):
         if not plan.stable:
             return self._content(vertex, index, edge, selection)
         memo = self._memo(edge.vertex, selection)
+        memo += f":{edge.index}" if edge.index else ""
         known = self._cache.memo(memo)
         if known is None:
             known = self._content(vertex, index, edge, selection)

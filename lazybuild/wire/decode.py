@@ -13,14 +13,12 @@ from lazybuild.errors import Span
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import (
     NO_INPUT,
-    NO_OUTPUT,
     DiffOp,
-    ExecOp,
-    FileOp,
     MergeOp,
     Op,
     Platform,
     SourceOp,
+    outputs,
 )
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2 as pb
 from lazybuild.wire.decode_ops import HostileGraphError, read_exec, read_files, require
@@ -137,17 +135,6 @@ def _edge(given: pb.Input, vertices: Mapping[str, Vertex]) -> Edge:
         raise HostileGraphError(f"input {given.digest[:80]} is not in the definition")
     require(0 <= given.index < outputs(vertex.op), f"there is no output {given.index}")
     return Edge(vertex, given.index)
-
-
-def outputs(op: Op) -> int:
-    """How many results an op has."""
-    match op:
-        case ExecOp(mounts=mounts):
-            return 1 + max((mount.output for mount in mounts), default=NO_OUTPUT)
-        case FileOp(actions=actions):
-            return 1 + max((action.output for action in actions), default=NO_OUTPUT)
-        case _:
-            return 1
 
 
 def _op(message: pb.Op, inputs: int) -> Op:

@@ -18,7 +18,8 @@ from lazybuild.linux.ownernotes import ROOT
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import ExecOp, Meta, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.manager import Snapshot, together
+from lazybuild.snapshots.steps import Running
 from lazybuild.solver.once import StoppedError
 from lazybuild.store.disk import is_full
 from lazybuild.worker import mounts, secrets
@@ -41,10 +42,11 @@ class AnyOf(threading.Event):
 
 
 def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
-    """The root with one layer more: what the command wrote."""
+    """What each output is: the root, or a mount, with one layer more: what the command wrote."""
     if services.host is None:
         raise NamespaceNeededError(vertex.name)
-    base = _root(vertex, op, inputs)
+    base, number = _root(vertex, op, inputs)
+    made: mounts.Made = {}
     with ExitStack() as stack:
         step = stack.enter_context(services.snapshots.mount(base))
         owner = _owner(services.host, step.merged, op.meta.user)
@@ -54,7 +56,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             env=environment(op) | secrets.environment(services, op),
             cwd=op.meta.cwd,
             user=op.meta.user,
-            mounts=tuple(mounts.realise(services, stack, vertex, op, inputs)),
+            mounts=tuple(mounts.realise(services, stack, vertex, op, inputs, made=made)),
             network=op.network,
             security=op.security,
             hostname=op.meta.hostname or HOSTNAME,
@@ -71,20 +73,27 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))
         _judge(services, op.meta, ended)
-        step.ended(ended.moved)
-        if services.host.one_id:
-            step.note_owner(owner)
-        return base.over(step.commit())
+        made |= {number: (base, step)} if number >= 0 else {}
+        for _, written in made.values():
+            written.ended(ended.moved)
+        return together([_kept(services.host, *made[each], owner) for each in sorted(made)])
 
 
-def _root(vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:
+def _kept(host: Host, base: Snapshot, step: Running, owner: tuple[int, int]) -> Snapshot:
+    if host.one_id:
+        step.note_owner(owner)
+    return base.over(step.commit())
+
+
+def _root(vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> tuple[Snapshot, int]:
+    """What it stands on, and which output it will be."""
     root = next((mount for mount in op.mounts if mount.dest == "/"), None)
     if root is None:
         raise BuildError(f"{vertex.name}: the step has no root file system")
     base = Snapshot() if root.input < 0 else inputs[root.input]
     if isinstance(base, HostTree):
         raise BuildError(f"{vertex.name}: a directory of the client can't be a root file system")
-    return base
+    return base, root.output
 
 
 def _owner(host: Host, rootfs: Path, user: str) -> tuple[int, int]:

@@ -9,24 +9,36 @@ from lazybuild.llb.ops import FileOp
 from lazybuild.snapshots import fileop
 from lazybuild.snapshots.closure import closure
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.manager import Snapshot, together
 from lazybuild.worker import keys
 from lazybuild.worker.services import Result, Services
 
 
 def run(services: Services, vertex: Vertex, op: FileOp, inputs: Sequence[Result]) -> Snapshot:
-    """The snapshot that output 0 of the op is: its base with one layer more."""
+    """What each output of the op is: its base with one layer more."""
     trees = [
         item if isinstance(item, HostTree) else services.snapshots.tree(item) for item in inputs
     ]
-    output = fileop.apply(op, trees, now=lambda: now(services.epoch)).get(0)
-    if output is None:
+    made = fileop.apply(op, trees, now=lambda: now(services.epoch))
+    if not made:
         raise BuildError(f"{vertex.name}: no output")
+    return together(
+        [_kept(services, vertex, number, made[number], inputs) for number in sorted(made)]
+    )
+
+
+def _kept(
+    services: Services,
+    vertex: Vertex,
+    number: int,
+    output: fileop.Output,
+    inputs: Sequence[Result],
+) -> Snapshot:
     base = Snapshot() if output.base < 0 else inputs[output.base]
     if isinstance(base, HostTree):
         raise BuildError(f"{vertex.name}: a directory of the client can't be changed")
     hot = () if base.layers else started(services, output)
-    lineage = keys.plan(vertex).digest
+    lineage = keys.plan(vertex).digest + (f":{number}" if number else "")
     layer = services.snapshots.add_layer(output.items(), hot, services.options, lineage=lineage)
     return base.over(layer)
 

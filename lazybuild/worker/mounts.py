@@ -10,31 +10,49 @@ from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import ExecOp, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.steps import Running
 from lazybuild.worker import agents, caches, hostlayer, secrets
 from lazybuild.worker.services import Result, Services
 
 OnOutput = Callable[[int, bytes], None]
+
+# What a step writes, by the number of its output: over what, and where.
+Made = dict[int, tuple[Snapshot, Running]]
 SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
 def realise(
-    services: Services, stack: ExitStack, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
+    services: Services,
+    stack: ExitStack,
+    vertex: Vertex,
+    op: ExecOp,
+    inputs: Sequence[Result],
+    *,
+    made: Made,
 ) -> Iterator[StepMount]:
-    """What the sandbox has to mount; whatever has to be undone goes on the stack."""
+    """What the sandbox has to mount; whatever has to be undone goes on the stack, what will be a
+    result into `made`.
+    """
     for mount in op.mounts:
         if mount.dest == "/" or (mount.type is MountType.TMPFS and mount.dest == SHM):
             continue
-        found = _realise(services, stack, vertex, mount, inputs)
+        found = _realise(services, stack, vertex, mount, inputs, made=made)
         if found is not None:
             yield found
 
 
 def _realise(
-    services: Services, stack: ExitStack, vertex: Vertex, mount: Mount, inputs: Sequence[Result]
+    services: Services,
+    stack: ExitStack,
+    vertex: Vertex,
+    mount: Mount,
+    inputs: Sequence[Result],
+    *,
+    made: Made,
 ) -> StepMount | None:
     match mount.type:
         case MountType.BIND:
-            return _bind(services, stack, mount, inputs)
+            return _bind(services, stack, mount, inputs, made)
         case MountType.CACHE:
             return caches.mount(services, stack, vertex, mount, inputs)
         case MountType.TMPFS:
@@ -46,14 +64,17 @@ def _realise(
 
 
 def _bind(
-    services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result]
+    services: Services, stack: ExitStack, mount: Mount, inputs: Sequence[Result], made: Made
 ) -> StepMount:
-    """Read-only as it is; writable over a layer of its own that is thrown away."""
+    """Read-only as it is; writable over a layer of its own, thrown away unless it is an output."""
     snapshot = _snapshot(services, inputs[mount.input]) if mount.input >= 0 else Snapshot()
     if mount.readonly:
         source: Path = stack.enter_context(services.snapshots.view(snapshot))
     else:
-        source = stack.enter_context(services.snapshots.mount(snapshot)).merged
+        step = stack.enter_context(services.snapshots.mount(snapshot))
+        source = step.merged
+        if mount.output >= 0:
+            made[mount.output] = (snapshot, step)
     return BindMount(
         source=source,
         dest=mount.dest,

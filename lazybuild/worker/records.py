@@ -1,8 +1,9 @@
 """The solver's cache in the store: which layers a key stands for. A cache that fails is a miss."""
 
 from lazybuild.llb.graph import Vertex
+from lazybuild.llb.ops import outputs
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.manager import Snapshot, together
 from lazybuild.store import Store
 from lazybuild.worker.services import Result
 
@@ -19,9 +20,9 @@ class Records:
         return self._layers(key) is not None
 
     def load(self, key: str, vertex: Vertex) -> Result | None:
-        del vertex
-        layers = self._layers(key)
-        return None if layers is None else Snapshot(layers)
+        found = [self._layers(name) for name in _names(key, vertex)]
+        known = [Snapshot(layers) for layers in found if layers is not None]
+        return together(known) if len(known) == len(found) else None
 
     def _layers(self, key: str) -> tuple[str, ...] | None:
         layers = self._store.meta.load_record(key)
@@ -31,7 +32,8 @@ class Records:
 
     def save(self, key: str, vertex: Vertex, result: Result) -> None:
         if not isinstance(result, HostTree):
-            self._store.meta.save_record(key, result.layers, vertex.name)
+            for name, one in zip(_names(key, vertex), (result, *result.beside), strict=False):
+                self._store.meta.save_record(name, one.layers, vertex.name)
 
     def memo(self, key: str) -> str | None:
         return self._store.meta.memo_get(MEMO, key)
@@ -46,3 +48,8 @@ class Records:
         if layer.directory or layer.origins:
             return True
         return layer.descriptor is not None and self._store.blobs.has(layer.descriptor.digest)
+
+
+def _names(key: str, vertex: Vertex) -> list[str]:
+    """A record for each output of an op, the first under the key alone."""
+    return [key, *(f"{key}:{number}" for number in range(1, outputs(vertex.op)))]

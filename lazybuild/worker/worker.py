@@ -6,7 +6,7 @@ from typing import cast
 
 from lazybuild.errors import BuildError, LazybuildError, NotSupportedYetError
 from lazybuild.events import Warned
-from lazybuild.llb.graph import Vertex
+from lazybuild.llb.graph import Edge, Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
 from lazybuild.snapshots.contenthash import content_digest
@@ -34,8 +34,7 @@ class Worker:
         return keys.plan(vertex)
 
     def content(self, vertex: Vertex, index: int, selection: Selection, result: Result) -> str:
-        del vertex, index
-        tree = self.tree(result)
+        tree = self.tree(output(result, vertex.inputs[index]))
         with self._reading():
             parts = [content_digest(tree, cast("Content", part)) for part in selection.paths]
         if isinstance(result, HostTree):
@@ -44,6 +43,7 @@ class Worker:
 
     def run(self, vertex: Vertex, inputs: Sequence[Result]) -> Result:
         """Do the op; once more, from the start, when the lazy file system ended meanwhile."""
+        inputs = [output(item, edge) for item, edge in zip(inputs, vertex.inputs, strict=True)]
         lost = self._services.lost()
         try:
             with self._reading():
@@ -96,6 +96,11 @@ class Worker:
         if source is None:
             raise NotSupportedYetError(f"source {op.identifier} is not supported yet")
         return source
+
+
+def output(result: Result, edge: Edge) -> Result:
+    """What an edge stands for of its vertex's result."""
+    return result if isinstance(result, HostTree) else result.output(edge.index)
 
 
 def merge(inputs: Sequence[Result]) -> Snapshot:

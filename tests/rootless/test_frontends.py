@@ -174,6 +174,39 @@ def test_a_frontend_builds_what_no_dockerfile_says(scripted, builder, base):
     assert "LAZYBUILD_ROOT" not in made.err
 
 
+def test_ops_with_several_results(scripted, builder, base):
+    """A mount that is one, a root that is none, a file operation that has two; and from cache."""
+    code = f"""
+        base = image({base!r})
+        mounts = (
+            Mount(dest='/', input=0, readonly=True),
+            Mount(dest='/a', output=0),
+            Mount(dest='/b', input=1, output=1),
+        )
+        files = FileOp(actions=(
+            FileAction(action=MkFileAction(path='/one', mode=0o644, data=b'1'), output=0),
+            FileAction(action=MkFileAction(path='/two', mode=0o644, data=b'2'), output=1),
+        ))
+        two = Edge(Vertex(op=files), 1)
+        text = 'cat /b/two > /a/first; echo second > /b/second'
+        op = ExecOp(meta=Meta(args=('sh', '-c', text), env=('PATH=/bin',)), mounts=mounts)
+        step = Vertex(op=op, inputs=(base, two), options=VertexOptions(name='the step'))
+        assert gateway.names(solve(Edge(step)), '/') == ('first',)
+        both = FileOp(actions=(FileAction(
+            action=CopyAction(src='/', dest='/', dir_copy_contents=True),
+            input=0, secondary_input=1, output=0),))
+        top = Vertex(op=both, inputs=(Edge(step), Edge(step, 1)))
+        gateway.give(Outcome(refs={{'': solve(Edge(top))}}))
+        """
+    output = ("-o", f"type=local,dest={builder.folder}/out")
+    made = scripted(code, *output)
+    found = {path.name: path.read_text() for path in (builder.folder / "out").iterdir()}
+    assert found == {"first": "2", "second": "second\n", "two": "2"}
+    again = scripted(code, *output)
+    assert again.digest == made.digest
+    assert again.step("the step")["cached"]
+
+
 def test_a_directory_of_the_context_can_be_the_image(scripted, builder):
     scripted(
         "gateway.give(Outcome(refs={'': solve(local('context'))}))",
