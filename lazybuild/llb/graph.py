@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cached_property
 
 from lazybuild.errors import Span
-from lazybuild.llb.ops import Op, Platform
+from lazybuild.llb.ops import ExecOp, Op, Platform, SourceOp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,16 @@ class Vertex:
 
     @property
     def name(self) -> str:
-        return self.options.name or type(self.op).__name__
+        """As its writer calls it; without a name, what it is of or does."""
+        if self.options.name:
+            return self.options.name
+        match self.op:
+            case SourceOp(identifier=identifier):
+                return identifier
+            case ExecOp(meta=meta):
+                return " ".join(meta.args)
+            case _:
+                return type(self.op).__name__
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vertex) and self.digest == other.digest
