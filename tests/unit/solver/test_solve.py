@@ -343,7 +343,7 @@ def test_a_thousand_inputs_need_no_thousand_threads():
     inputs = tuple(Edge(source(f"s{number}")) for number in range(1000))
     head = Vertex(op=MergeOp(), inputs=inputs, options=VertexOptions(name="all"))
     ops = Counting(seconds=0.001)
-    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve(head)
+    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve([head])
     assert len(ops.ran) == 1001
     assert max(counts) < 200
 
@@ -356,5 +356,5 @@ def test_a_system_that_gives_no_more_threads_slows_a_solve_down(monkeypatch):
     inputs = tuple(Edge(source(f"s{number}")) for number in range(9))
     head = Vertex(op=MergeOp(), inputs=inputs, options=VertexOptions(name="all"))
     ops = FakeOps()
-    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve(head)
+    Solver(ops, FakeCache(), Reporter(lambda _: None)).solve([head])
     assert len(ops.ran) == 10
