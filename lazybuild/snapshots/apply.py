@@ -13,8 +13,8 @@ from lazybuild.estargz.entry import Item
 from lazybuild.estargz.names import shown
 from lazybuild.snapshots import paths
 from lazybuild.snapshots.draft import OPAQUE, WHITEOUT
-from lazybuild.snapshots.remove import remove_at
 from lazybuild.snapshots.unpack import Unpacker
+from lazybuild.store.remove import remove_at
 
 
 def apply(items: Iterable[Item], root: Path) -> None:

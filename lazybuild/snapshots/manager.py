@@ -39,10 +39,10 @@ from lazybuild.snapshots.filehash import sha256_of
 from lazybuild.snapshots.lowers import LowerSource
 from lazybuild.snapshots.merged import MergedTree
 from lazybuild.snapshots.recovery import recover
-from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
 from lazybuild.store import Layer, Store
+from lazybuild.store.remove import remove_tree
 
 PARALLEL = 4  # layers that are made ready at a time
 HOT = "hot"  # the memo of what a blob was written with

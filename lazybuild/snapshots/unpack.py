@@ -28,7 +28,7 @@ from lazybuild.snapshots.dirtree import (
 )
 from lazybuild.snapshots.draft import OPAQUE as OPAQUE_MARK
 from lazybuild.snapshots.draft import WHITEOUT
-from lazybuild.snapshots.remove import remove_at
+from lazybuild.store.remove import remove_at
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

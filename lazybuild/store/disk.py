@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: atomic writes, durable renames, removal of trees.
+"""Files that are there whole or not at all: atomic writes, durable renames.
 
 Owns the translation of a full or broken disk into an error with a name. Knows no format and no
 table. Safe from many threads and processes.
@@ -6,12 +6,9 @@ table. Safe from many threads and processes.
 
 import errno
 import os
-import secrets
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 from lazybuild.errors import HostError, LazybuildError, ResourceError
@@ -124,65 +121,6 @@ def _written_temp(path: Path, data: bytes, mode: int) -> str:
         os.unlink(temp)  # noqa: PTH108
         raise
     return temp
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, whatever the modes and however deep; follows no symlink.
-
-    Every directory found inside is first moved beside `path`, so that neither the stack nor the
-    number of open files grows with the depth. What somebody else removes meanwhile is no error;
-    files of other users raise PermissionError.
-    """
-    holder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        pending, numbers = [path.name], count()
-        lead = f"{path.name}.{secrets.token_hex(4)}"  # ours, when two remove the same tree
-        while pending:
-            name = pending.pop()
-            with suppress(FileNotFoundError):
-                for child in _unlink_files(holder, name):
-                    moved = f"{lead}.{next(numbers)}"
-                    _move_out(holder, name, child, moved)
-                    pending.append(moved)
-                os.rmdir(name, dir_fd=holder)
-    finally:
-        os.close(holder)
-
-
-def _unlink_files(holder: int, name: str) -> list[str]:
-    """Unlink the files of a directory; returns the names of the directories in it."""
-    fd = _open_dir(holder, name)
-    try:
-        with os.scandir(fd) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for entry_name, is_dir in found:
-            if not is_dir:
-                with suppress(FileNotFoundError):
-                    os.unlink(entry_name, dir_fd=fd)
-        return [entry_name for entry_name, is_dir in found if is_dir]
-    finally:
-        os.close(fd)
-
-
-def _move_out(holder: int, name: str, child: str, moved: str) -> None:
-    fd = _open_dir(holder, name)
-    try:
-        os.close(_open_dir(fd, child))  # makes it writable, which a move to a new parent needs
-        os.rename(child, moved, src_dir_fd=fd, dst_dir_fd=holder)
-    finally:
-        os.close(fd)
-
-
-def _open_dir(parent: int, name: str) -> int:
-    """Open a directory, given back the permissions that we need to empty it."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
-    handle = os.open(name, flags, dir_fd=parent)
-    try:
-        if stat.S_IMODE(os.fstat(handle).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
-            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101 - a descriptor
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=handle)
-    finally:
-        os.close(handle)
 
 
 def tree_size(path: Path) -> int:

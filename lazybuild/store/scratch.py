@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lazybuild.store import disk, lock
+from lazybuild.store.remove import remove_tree
 
 _NEWBORN = 60.0  # seconds; between its creation and its lock nobody may take it for a ruin
 
@@ -58,7 +59,7 @@ class Scratch:
             os.close(fd)
             with disk.tidying():
                 if path.exists():
-                    disk.remove_tree(path)
+                    remove_tree(path)
 
     def trash(self, path: Path) -> Path | None:
         """Move a directory out of sight at once; `sweep` removes it. None if it is gone already."""
@@ -94,6 +95,6 @@ class Scratch:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        disk.remove_tree(path)
+        remove_tree(path)
     else:
         path.unlink()

@@ -16,10 +16,10 @@ from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.merged import MergedTree
-from lazybuild.snapshots.remove import remove_tree
 from lazybuild.snapshots.steps import prepared, viewed
 from lazybuild.snapshots.tree import walk
 from lazybuild.snapshots.unpack import unpack
+from lazybuild.store.remove import remove_tree
 from lazybuild.store.scratch import Scratch
 
 pytestmark = pytest.mark.rootless

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lazybuild.executor import ladder
 from lazybuild.executor.host import described
-from lazybuild.snapshots.remove import remove_tree
+from lazybuild.store.remove import remove_tree
 
 T = TypeVar("T")
 
