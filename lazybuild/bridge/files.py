@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from lazybuild.errors import BuildError
 from lazybuild.estargz.entry import Kind
+from lazybuild.llb.patterns import go_match
 from lazybuild.snapshots import paths
 from lazybuild.snapshots.described import described
-from lazybuild.snapshots.patterns import go_match
 from lazybuild.snapshots.tree import Node, Tree, resolve
 from lazybuild.wire.bridge import MissingError
 from lazybuild.wire.filesync import SentFile

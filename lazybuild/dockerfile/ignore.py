@@ -12,8 +12,8 @@ from typing import Self
 
 from lazybuild.dockerfile.characters import BOM, SPACE, decode, physical_lines
 from lazybuild.dockerfile.nodes import whole_lines
-from lazybuild.dockerfile.patterns import BadPatternError, Pattern, compile_pattern
 from lazybuild.errors import DockerfileError
+from lazybuild.llb.patterns import BadPatternError, Pattern, compile_pattern
 
 _EVERYTHING = frozenset({"*", "**", "**/*"})
 
@@ -66,7 +66,7 @@ def read_patterns(data: bytes, path: str) -> tuple[str, ...]:
         except BadPatternError as error:
             span = whole_lines(path, number, number)
             raise DockerfileError(
-                f'bad pattern "{pattern}": {error.message}', span=span, source=text
+                f'bad pattern "{pattern}": {error}', span=span, source=text
             ) from None
         patterns.append(pattern)
     return tuple(patterns)

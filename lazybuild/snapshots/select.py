@@ -6,8 +6,9 @@ Shared by the copy itself and by the hash that decides whether it has to happen.
 from collections.abc import Iterator, Sequence
 
 from lazybuild.estargz.entry import Kind
+from lazybuild.llb.patterns import go_match, has_wildcard
 from lazybuild.snapshots import paths
-from lazybuild.snapshots.patterns import Matched, Patterns, go_match, has_wildcard
+from lazybuild.snapshots.patterns import Matched, Patterns
 from lazybuild.snapshots.tree import Node, Tree, resolve
 
 

@@ -22,9 +22,9 @@ from lazybuild.llb.ops import (
     Sharing,
     SourceOp,
 )
+from lazybuild.llb.patterns import has_wildcard
 from lazybuild.snapshots.contenthash import Selection as Content
 from lazybuild.snapshots.paths import base, clean
-from lazybuild.snapshots.patterns import has_wildcard
 from lazybuild.solver.types import KeyPlan, Selection
 
 

@@ -3,8 +3,9 @@ import time
 import pytest
 
 from lazybuild.errors import BuildError
+from lazybuild.llb.patterns import MOVES, compile_pattern, go_match, has_wildcard
 from lazybuild.snapshots.modes import change
-from lazybuild.snapshots.patterns import Patterns, go_match, has_wildcard
+from lazybuild.snapshots.patterns import Patterns
 
 # Go path/filepath match_test.go has the same questions.
 GO = [
@@ -20,7 +21,7 @@ GO = [
     ("[\\]a]", "]", True), ("[\\-]", "-", True), ("[x\\-]", "x", True), ("[x\\-]", "z", False),
     ("[\\-x]", "a", False), ("[]a]", "]", False), ("[-]", "-", False), ("[x-]", "x", False),
     ("[a-b-c]", "a", False), ("[", "a", False), ("[^", "a", False), ("[^bc", "a", False),
-    ("a[", "a", False), ("*x", "xxx", True), ("[^a]", "/", False), ("[.-0]", "/", False),
+    ("a[", "a", False), ("*x", "xxx", True), ("[^a]", "/", True), ("[.-0]", "/", True),
 ]  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def test_has_wildcard():
         (["*.go"], "a.go", True), (["*.go"], "a/a.go", False), (["/foo/"], "foo/x", True),
         (["foo", "!foo/bar"], "foo/bar", False), (["foo", "!foo/bar"], "foo/baz", True),
         (["!foo", "foo"], "foo", True), (["dir/*", "!dir/a"], "dir/a", False),
-        (["a.b"], "axb", False), (["a+(b)|{c}$"], "a+(b)|{c}$", True), (["**foo"], "xfoo", False),
+        (["a.b"], "axb", False), (["a+(b)|{c}$"], "a+(b)|{c}$", True), (["**foo"], "xfoo", True),
         (["***foo"], "a/xfoo", True),
         (["./a/../b"], "b", True), (["[a-c]x"], "bx", True), (["[^a]x"], "ax", False),
     ],
@@ -64,6 +65,27 @@ def test_a_pattern_can_t_blow_up():
     with pytest.raises(BuildError, match="too long"):
         Patterns(["a" * (1 << 20)])
     assert time.monotonic() - start < 2
+
+
+def test_what_a_pattern_remembers_is_bounded():
+    pattern = compile_pattern("a*b?c*d")
+    for number in range(3 * MOVES):
+        assert not pattern.matches(f"a{chr(0x4E00 + number % 20_000)}{number}d")
+    assert pattern.matches("axbxcxd")
+    assert len(pattern.moves) <= MOVES
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ("src/*.c", "src/a.c", True), ("src/*.c", "src/.c", True), ("src/*.c", "src.c", False),
+        ("a\\*b*c", "a*bxc", True), ("a\\*b*c", "axbxc", False), ("ab*ba", "aba", False),
+        ("x/**/y.z", "x/y.z", True), ("x/**/y.z", "x/a/b/y.z", True), ("x/**/y.z", "y.z", False),
+        ("*.[ch]", "a.c", True), ("*.[ch]x", "a.cx", True), ("*.[ch]x", "a.cy", False),
+    ],
+)  # fmt: skip
+def test_how_a_path_begins_and_ends_is_looked_at_first(text, path, expected):
+    assert compile_pattern(text).matches(path) is expected
 
 
 def test_what_could_lie_below():

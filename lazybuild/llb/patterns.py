@@ -1,24 +1,27 @@
-r"""One pattern of an ignore file against one path, as moby/patternmatcher has it. Pure.
+r"""One pattern against one path: moby/patternmatcher's, and Go's filepath.Match. Pure.
 
 `*` and `?` stay within a name, `**` takes any depth, `[…]` and `[^…]` are classes (which may take
 a `/`), `\` makes the next character literal. A pattern that begins with `**` and has no other wild
 part matches by its end alone, so `**o` takes `foo` too. Matching walks a set of states, held as
-the bits of a number, over the path: no pattern can make it slow.
+the bits of a number, over the path: no pattern can make it slow. filepath.Match has no `**`.
 """
 
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import lru_cache
 
-from lazybuild.errors import DockerfileError
-
-_TOKEN = re.compile(
-    r"(?P<deep>\*\*/?)|(?P<star>\*)|(?P<one>\?)|(?P<open>\[)|\\(?P<escaped>.?)|.", re.DOTALL
-)
+_WITHIN = r"(?P<star>\*)|(?P<one>\?)|(?P<open>\[)|\\(?P<escaped>.?)|."
+_SHALLOW = re.compile(_WITHIN, re.DOTALL)
+_TOKEN = re.compile(rf"(?P<deep>\*\*/?)|{_WITHIN}", re.DOTALL)
 _CLASS_CHAR = re.compile(r"\\(.)|([^\\\]\-])", re.DOTALL)
 
 
-class BadPatternError(DockerfileError):
+MOVES = 4096
+"""Steps of a pattern that are remembered; beyond it begins anew, however the paths are made."""
+
+
+class BadPatternError(ValueError):
     """The pattern can't be read; the message says why."""
 
 
@@ -55,8 +58,11 @@ class Pattern:
     """What a state takes without going on."""
     deep: list[int] = field(default_factory=list)
     """States in which `**` begins: it takes nothing, or anything up to and with a slash."""
-    masks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Of a character, once it was met: the states that go on with it, and those that stay."""
+    head: str = ""
+    tail: str = ""
+    """How a path has to begin and to end: most are told by that."""
+    moves: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Of a set of states and a character that were met: the states it leads to."""
 
     def matches(self, path: str) -> bool:
         match self.sort:
@@ -67,22 +73,23 @@ class Pattern:
             case Sort.SUFFIX:
                 end = self.text[2:]
                 return path.endswith(end) or (end[:1] == "/" and path == end[1:])
-        return self._walk(path)
+        return path.startswith(self.head) and path.endswith(self.tail) and self._walk(path)
 
     def _walk(self, path: str) -> bool:
-        state = self._closed(1)
+        state, moves = self._closed(1), self.moves
         for char in path:
-            on, stay = self._mask(char)
-            state = self._closed((state & on) << 1 | (state & stay))
+            following = moves.get((state, char))
+            state = self._move(state, char) if following is None else following
         return bool(state >> len(self.steps) & 1)
 
-    def _mask(self, char: str) -> tuple[int, int]:
-        known = self.masks.get(char)
-        if known is None:
-            on = sum(1 << at for at, step in enumerate(self.steps) if char in step)
-            stay = sum(1 << at for at, loop in self.loops.items() if char in loop)
-            known = self.masks[char] = (on, stay)
-        return known
+    def _move(self, state: int, char: str) -> int:
+        on = sum(1 << at for at, step in enumerate(self.steps) if char in step)
+        stay = sum(1 << at for at, loop in self.loops.items() if char in loop)
+        if len(self.moves) >= MOVES:
+            self.moves.clear()
+        following = self._closed((state & on) << 1 | (state & stay))
+        self.moves[state, char] = following
+        return following
 
     def _closed(self, state: int) -> int:
         for at in self.deep:
@@ -90,12 +97,31 @@ class Pattern:
         return state
 
 
-def compile_pattern(text: str) -> Pattern:
+def has_wildcard(text: str) -> bool:
+    """Whether filepath.Match would read more than a literal in `text`."""
+    return any(token.lastgroup in ("star", "one", "open") for token in _SHALLOW.finditer(text))
+
+
+def go_match(pattern: str, name: str) -> bool:
+    """filepath.Match; a malformed pattern matches nothing."""
+    compiled = _shallow(pattern)
+    return compiled is not None and compiled.matches(name)
+
+
+@lru_cache(maxsize=1024)
+def _shallow(text: str) -> Pattern | None:
+    try:
+        return compile_pattern(text, _SHALLOW)
+    except BadPatternError:
+        return None
+
+
+def compile_pattern(text: str, tokens: re.Pattern[str] = _TOKEN) -> Pattern:
     """Fails with BadPatternError on what Go's filepath.Match or its regexp would refuse."""
     pattern = Pattern(text=text)
     position = 0
     while position < len(text):
-        token = _TOKEN.match(text, position)
+        token = tokens.match(text, position)
         if token is None:
             raise BadPatternError("syntax error in pattern")
         position = _add(pattern, token, text)
@@ -105,6 +131,8 @@ def compile_pattern(text: str) -> Pattern:
 def _add(pattern: Pattern, token: re.Match[str], text: str) -> int:
     """One token onto the pattern; the place where the next one begins."""
     end = token.end()
+    if token.lastgroup not in (None, "escaped"):
+        pattern.tail = ""
     match token.lastgroup:
         case "deep":
             _add_deep(pattern, at_start=token.start() == 0, at_end=end == len(text))
@@ -121,10 +149,10 @@ def _add(pattern: Pattern, token: re.Match[str], text: str) -> int:
         case "escaped":
             if not token["escaped"]:
                 raise BadPatternError("a backslash at the end escapes nothing")
-            pattern.steps.append(_literal(token["escaped"]))
+            _add_literal(pattern, token["escaped"])
             pattern.sort = Sort.WILD
         case _:
-            pattern.steps.append(_literal(token[0]))
+            _add_literal(pattern, token[0])
     return end
 
 
@@ -140,6 +168,13 @@ def _add_deep(pattern: Pattern, *, at_start: bool, at_end: bool) -> None:
         pattern.sort = Sort.WILD
     if at_start:
         pattern.sort = Sort.SUFFIX
+
+
+def _add_literal(pattern: Pattern, char: str) -> None:
+    pattern.steps.append(_literal(char))
+    pattern.tail += char
+    if pattern.sort is Sort.EXACT:
+        pattern.head += char
 
 
 def _literal(char: str) -> CharClass:
