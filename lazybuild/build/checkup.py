@@ -86,8 +86,8 @@ def one_id() -> Finding:
     return Finding(
         name="ids",
         verdict="warn",
-        text="this user has one id: owners are noted, and a program that becomes another user"
-        " in a step stays root",
+        text="this user has one id: owners are noted and changes of user faked, so what one user of"
+        " a step may do to the files of another is not checked",
         fix=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}"
         " (and apt-get install uidmap)",
     )

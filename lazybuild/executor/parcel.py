@@ -27,6 +27,9 @@ MODULES: Final = (
 FAKES: Final = (
     "lazybuild.linux.answers",
     "lazybuild.linux.ownernotes",
+    "lazybuild.executor.sandbox.identity",
+    "lazybuild.executor.sandbox.makings",
+    "lazybuild.executor.sandbox.calls",
     "lazybuild.executor.sandbox.fakes",
 )
 

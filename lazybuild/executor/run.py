@@ -30,9 +30,6 @@ CHUNK: Final = 256 * 1024
 SIGKILL: Final = 9
 SIGNALLED: Final = 128
 
-APT: Final = "etc/apt/apt.conf.d"
-APT_AS_ROOT: Final = b'APT::Sandbox::User "root";\n'
-
 _ERRORS: Final = {"host": HostError, "build": BuildError, "resource": ResourceError}
 
 
@@ -130,6 +127,7 @@ def _wire(
         "fakes": seccomp.fakes() if faked else b"",
         "asked_about": seccomp.asked_about() if faked else {},
         "listener": -1,
+        "answerer": 0,
         "own_pids": spec.host.pids,
         "hostname": spec.hostname,
         "network": "none" if spec.network is NetworkMode.NONE else "host",
@@ -155,14 +153,7 @@ def _in_order(spec: StepSpec) -> list[StepMount]:
         FileMount(dest="/etc/resolv.conf", data=network.resolv_conf(), mode=0o644, readonly=True),
         FileMount(dest="/etc/hosts", data=hosts, mode=0o644, readonly=True),
     )
-    return sorted((*ours, *_for_one_id(spec), *spec.mounts), key=_depth)
-
-
-def _for_one_id(spec: StepSpec) -> tuple[StepMount, ...]:
-    """Give apt a word not to become another user: it would make sure that it is one."""
-    if spec.host.one_id and users.has_directory(spec.rootfs, APT):
-        return (FileMount(dest=f"/{APT}/99lazybuild", data=APT_AS_ROOT, mode=0o644),)
-    return ()
+    return sorted((*ours, *spec.mounts), key=_depth)
 
 
 def _depth(mount: StepMount) -> int:

@@ -64,23 +64,27 @@ def docker_default(machine: str = "") -> bytes:
     return b"".join(instruction.pack() for instruction in program)
 
 
-FAKED: Final = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
+USERS: Final = ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
                 "setfsuid", "setfsgid")  # fmt: skip
-ASKED_ABOUT: Final = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
+ASKED_USERS: Final = (*USERS, "getuid", "getgid", "geteuid", "getegid", "getresuid", "getresgid",
+                      "getgroups")  # fmt: skip
+ASKED_ABOUT: Final = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat", "mkdir",
+                      "mkdirat", "symlink", "symlinkat", "rename", "renameat", "renameat2",
+                      "openat2")  # fmt: skip
+NOTERS: Final = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
+                 "fremovexattr", "removexattrat")  # fmt: skip
 STATS: Final = ("stat", "fstat", "lstat", "newfstatat", "statx")
+MAKERS: Final = {"open": 1, "openat": 2}  # make files if their flags, in this argument, say so
 
 
 @cache
 def fakes(machine: str = "") -> bytes:
-    """What goes on top for a step with a single id: changes of user succeed without effect, and
-    what would need another id is asked about (sandbox.fakes).
+    """What goes on top for a step with a single id: what would need another id is asked about
+    (sandbox.fakes).
     """
     program = [_Instruction(code=_LOAD, value=_ARCH)]
     for arch in FAMILIES[machine or os.uname().machine]:
-        numbers = _numbers(arch)
-        rules = [(number, PRETEND) for _, number in _wide(numbers, FAKED)]
-        rules += [(number, ASK) for _, number in _asked(arch)]
-        block = _lookups(rules)
+        block = _lookups(arch)
         program += _skip_unless(AUDIT_ARCH[arch], len(block))
         program += block
     program.append(_Instruction(code=_RETURN, value=ALLOW))
@@ -93,13 +97,27 @@ def asked_about(machine: str = "") -> dict[tuple[int, int], str]:
     return {
         (AUDIT_ARCH[arch], number): f"{name}16" if _is_short(arch, name) else name
         for arch in FAMILIES[machine or os.uname().machine]
-        for name, number in _asked(arch)
+        for name, number in (*_asked(arch), *_makers(arch))
     }
 
 
 def _asked(arch: str) -> list[tuple[str, int]]:
-    """Programs of i386 see the owners that files have: their structures are of another time."""
-    return _wide(_numbers(arch), ASKED_ABOUT + (() if arch == "i386" else STATS))
+    """Programs of i386 see the owners that files have: their structures are of another time. Of
+    their calls about users only those with whole ids are asked about.
+    """
+    numbers = _numbers(arch)
+    if arch == "i386":
+        users = [f"{name}32" for name in ASKED_USERS]
+        return [
+            *_wide(numbers, (*ASKED_ABOUT, *NOTERS)),
+            *[(name, numbers[name]) for name in users],
+        ]
+    return _wide(numbers, (*ASKED_ABOUT, *ASKED_USERS, *NOTERS, *STATS))
+
+
+def _makers(arch: str) -> list[tuple[str, int]]:
+    numbers = _numbers(arch)
+    return [(name, numbers[name]) for name in MAKERS if name in numbers]
 
 
 def _is_short(arch: str, name: str) -> bool:
@@ -112,13 +130,24 @@ def _wide(numbers: dict[str, int], names: Iterable[str]) -> list[tuple[str, int]
     return [(name, numbers[name]) for name in both if name in numbers]
 
 
-def _lookups(rules: list[tuple[int, int]]) -> list[_Instruction]:
-    """A verdict for each of these call numbers, all others are allowed."""
+def _lookups(arch: str) -> list[_Instruction]:
+    """What is asked about on this architecture; all else is allowed."""
+    numbers = _numbers(arch)
+    pretended = [numbers[name] for name in USERS] if arch == "i386" else []
     program = [_Instruction(code=_LOAD, value=_NUMBER)]
-    for number, verdict in rules:
-        program.append(_Instruction(code=_EQUAL, value=number, no=1))
-        program.append(_Instruction(code=_RETURN, value=verdict))
+    for number in pretended:
+        program += _if_number(number, [_Instruction(code=_RETURN, value=PRETEND)])
+    for _, number in _asked(arch):
+        program += _if_number(number, [_Instruction(code=_RETURN, value=ASK)])
+    for name, number in _makers(arch):
+        flags = _Instruction(code=_LOAD, value=_FIRST_ARGUMENT + 8 * MAKERS[name])
+        made = _verdict(_ANY_BIT, (os.O_CREAT,), hit=ASK, miss=ALLOW)
+        program += _if_number(number, [flags, *made])
     return [*program, _Instruction(code=_RETURN, value=ALLOW)]
+
+
+def _if_number(number: int, then: list[_Instruction]) -> list[_Instruction]:
+    return [_Instruction(code=_EQUAL, value=number, no=len(then)), *then]
 
 
 @cache

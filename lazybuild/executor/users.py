@@ -50,18 +50,6 @@ def look_up(rootfs: Path, user: str) -> Identity:
         os.close(root)
 
 
-def has_directory(rootfs: Path, path: str) -> bool:
-    """Whether the image has a directory there, its links followed inside it."""
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.close(syscalls.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
-    except OSError:
-        return False
-    finally:
-        os.close(root)
-    return True
-
-
 def _read(root: int, path: str) -> str:
     try:
         place = syscalls.open_in_root(root, path)

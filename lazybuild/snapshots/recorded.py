@@ -48,7 +48,8 @@ def note_links(directory: str, owners: Links) -> None:
 
 
 def note_all_new(upper: Path, owner: Owner) -> None:
-    """Give what a step made without a note to the user that the step ran as.
+    """Give what a step made without a note to the user that the step ran as, or to the group that
+    the directory hands on.
 
     What was copied up from a lower layer has overlay's note of where it came from.
     """
@@ -56,16 +57,24 @@ def note_all_new(upper: Path, owner: Owner) -> None:
     while waiting:
         directory = waiting.pop()
         known, links = links_of(directory), []
+        mine = _handed_on(directory, owner)
         with os.scandir(directory) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-                    _note_new(entry.path, owner)
+                    _note_new(entry.path, mine)
                 elif entry.is_file(follow_symlinks=False):
-                    _note_new(entry.path, owner)
+                    _note_new(entry.path, mine)
                 elif os.fsencode(entry.name) not in known:
                     links.append(os.fsencode(entry.name))
-        note_links(directory, dict.fromkeys(links, owner))
+        note_links(directory, dict.fromkeys(links, mine))
+
+
+def _handed_on(directory: str, owner: Owner) -> Owner:
+    """The owner of what is made in a directory: with its set-group-ID bit, its own group."""
+    if not os.stat(directory).st_mode & stat.S_ISGID:
+        return owner
+    return owner[0], (owner_of(directory) or ROOT)[1]
 
 
 def note_these(root: Path, names: Iterable[str], owner: Owner) -> None:
@@ -75,7 +84,7 @@ def note_these(root: Path, names: Iterable[str], owner: Owner) -> None:
         path = os.path.join(root, name)
         mode = os.lstat(path).st_mode
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            _note_new(path, owner)
+            _note_new(path, _handed_on(os.path.dirname(path), owner))
         else:
             links[os.path.dirname(path)].append(os.fsencode(os.path.basename(path)))
     for directory, made in links.items():

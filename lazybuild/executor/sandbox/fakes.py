@@ -1,177 +1,80 @@
-"""Plays the kernel for a step of a builder with a single id: chown, stat and mknod of devices.
+"""Plays the kernel for a step of a builder with a single id: owners, users and devices.
 
 The step's calls wait (seccomp user notification) while this process, which stays outside of the
 step's pid namespace and joins its mount namespace, notes the wanted owner on the file, tells the
 one that was noted, or makes an empty file with a note of the device. The notes are read by
-lazybuild.snapshots.recorded. Changes of user are answered by the filter alone: they succeed and
-change nothing.
-
-Everything read from the step is hostile: paths are opened as the step would open them, inside the
-root that it has, never through links of /proc; nothing is done unless the call still waits.
-Source: seccomp_unotify(2).
+lazybuild.snapshots.recorded. Whom a process takes itself for after setuid(2) is kept as the soft
+limit of a resource that no kernel knows any more (RLIMIT_LOCKS): children inherit it, and exec
+keeps it.
 """
 
 import errno
-import fcntl
 import os
+import resource
 import stat
 import struct
 
-from lazybuild.linux import answers, ownernotes, syscalls
-from lazybuild.linux.ownernotes import LINKS, OWNER
+from lazybuild.executor.sandbox import identity
+from lazybuild.executor.sandbox.calls import AT_FDCWD, DONE, GO_ON, UNCHANGED, Answerer, Call
+from lazybuild.executor.sandbox.makings import (
+    KEPT_AS_THEY_ARE,
+    Made,
+    Makings,
+    Moved,
+    below,
+    links_of,
+    mode_of,
+    note_link,
+)
+from lazybuild.linux import answers, ownernotes
+from lazybuild.linux.ownernotes import ALL_OTHERS, LINKS, OWNER, ROOT
 
+NOTES = b"user.lazybuild."
 DEVICE = "user.lazybuild.device"
-
-RECEIVE, SEND, IS_VALID, SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082102, 0x40082104
-SYNC_WAKE_UP = 1  # asker and answerer take turns on one processor
-GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
-REQUEST, ANSWER = "=QIIiIQ6Q", "=QqiI"
-REQUEST_SIZE, PAGE = 80, 4096
-MAX_PATH = 4096
-AT_FDCWD = -100
+LOCKS, FIRST_TAG = 10, 0x4C420000  # RLIMIT_LOCKS, and the number of the first identity in it
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
-UNCHANGED, SHORT_UNCHANGED = 0xFFFFFFFF, 0xFFFF
-KEPT_AS_THEY_ARE = (errno.EOPNOTSUPP, errno.ENOSYS)  # places that are no part of the image
-NO_MAGIC = syscalls.RESOLVE_NO_MAGICLINKS
 ANSWERS = {"stat": 1, "lstat": 1, "fstat": 1, "newfstatat": 2, "statx": 4}  # which argument
-IN_ROOT = NO_MAGIC | syscalls.RESOLVE_IN_ROOT
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Never
-
-
-class Call:
-    """One call that waits."""
-
-    def __init__(self, data: bytes, names: "dict[tuple[int, int], str]") -> None:
-        self.id, self.pid, _, number, arch, _, *found = struct.unpack(REQUEST, data)
-        self.args: list[int] = found
-        self.name = names.get((arch, number), "")
-
-    def number(self, index: int) -> int:
-        """An argument as the signed int that the kernel takes it for."""
-        value = self.args[index] & 0xFFFFFFFF
-        return value - (1 << 32) if value >> 31 else value
-
-    def id_of(self, index: int) -> int:
-        """A user or group; the 16-bit calls of i386 have a -1 of their own."""
-        value = self.args[index] & 0xFFFFFFFF
-        return UNCHANGED if self.name.endswith("16") and value == SHORT_UNCHANGED else value
 
 
 class ElsewhereError(Exception):
     """What the path leads to is no file of the image: /dev/stdout, say."""
 
 
-class Fakes:
-    """Serves one step. `default` is the group of what has no note: the step's own."""
+class Fakes(Answerer):
+    """Serves one step, which starts as root with these groups, the first of them its own."""
 
     def __init__(
-        self, listener: int, proc: int, names: "dict[tuple[int, int], str]", gid: int
+        self, listener: int, proc: int, names: "dict[tuple[int, int], str]", groups: "list[int]"
     ) -> None:
-        self._listener, self._proc, self._names = listener, proc, names
-        self._default = 0, gid
-        self._joined = False
+        super().__init__(listener, proc, names)
+        self._default = 0, groups[0]
+        self._people = [identity.starting(0, groups[0], groups)]
+        self._makings = Makings()
 
-    def serve(self) -> "Never":
-        """Until the process that started this one ends it."""
-        self._hurry()
-        while True:
-            self._next()
+    def serve(self) -> None:
+        """What was made last is noted when nobody is left to make more."""
+        super().serve()
+        self._makings.settle_all()
 
-    def _hurry(self) -> None:
-        try:
-            fcntl.ioctl(self._listener, SET_FLAGS, SYNC_WAKE_UP)
-        except OSError:  # older than Linux 6.6
-            return
-
-    def _next(self) -> None:
-        try:
-            data = fcntl.ioctl(self._listener, RECEIVE, bytes(REQUEST_SIZE))
-        except OSError as failure:
-            if failure.errno not in (errno.ENOENT, errno.EINTR):  # the caller was killed
-                raise
-            return
-        call = Call(data, self._names)
-        try:
-            flags, number = self._do(call), 0
-        except OSError as failure:
-            flags, number = 0, -(failure.errno or errno.EIO)
-        self._send(struct.pack(ANSWER, call.id, 0, number, flags))
-
-    def _send(self, answer: bytes) -> None:
-        try:
-            fcntl.ioctl(self._listener, SEND, answer)
-        except FileNotFoundError:
-            return
-
-    def _do(self, call: Call) -> int:
-        if not self._joined:
-            self._join(call.pid)
-        if "stat" in call.name:
+    def _do(self, call: Call) -> "tuple[int, int]":
+        self._makings.settle(call.pid)
+        name = call.name.removesuffix("32")
+        if "xattr" in name:
+            return self._attribute(call)
+        if name.startswith(("get", "set")):
+            return DONE[0], self._about_user(call, name)
+        if "stat" in name:
             return self._stat(call)
-        if call.name.startswith("mknod"):
+        if name.startswith("mknod"):
             return self._mknod(call)
-        self._chown(call)
-        return 0
-
-    def _join(self, pid: int) -> None:
-        """Take the step's mounts and root for ours: a path means the same then."""
-        there = os.open(f"{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        syscalls.setns(there, syscalls.CLONE_NEWNS)
-        os.close(there)
-        os.fchdir(self._proc)  # for paths that begin with a pid
-        self._joined = True
-
-    # what is meant
-
-    def _still_waits(self, call: Call) -> None:
-        """The pid is the caller's only as long as the call waits. Raises ENOENT."""
-        fcntl.ioctl(self._listener, IS_VALID, struct.pack("=Q", call.id))
-
-    def _text(self, call: Call, address: int) -> bytes:
-        found = b""
-        while b"\0" not in found and len(found) < MAX_PATH:
-            at = address + len(found)
-            found += answers.read_memory(call.pid, at, PAGE - at % PAGE)
-        text = found.partition(b"\0")[0]
-        if len(text) >= MAX_PATH:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        return text
-
-    def _directory(self, call: Call, fd: int) -> int:
-        """Where a relative path of the caller begins."""
-        name = f"{call.pid}/cwd" if fd == AT_FDCWD else f"{call.pid}/fd/{fd}"
-        try:
-            found = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._proc)
-        except FileNotFoundError:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
-        self._still_waits(call)
-        return found
-
-    def _opened(self, call: Call, fd: int, path: bytes, flags: int) -> int:
-        """A path of the caller's, as it sees the file system."""
-        if not path:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        root = os.open(f"{call.pid}/root", os.O_PATH | os.O_CLOEXEC, dir_fd=self._proc)
-        try:
-            self._still_waits(call)
-            moved = not os.path.samestat(os.fstat(root), os.stat("/"))
-            if path.startswith(b"/"):
-                return syscalls.openat2(root, path, flags, resolve=IN_ROOT)
-            start = self._directory(call, fd)
-            try:
-                resolve = NO_MAGIC | (syscalls.RESOLVE_BENEATH if moved else 0)
-                return syscalls.openat2(start, path, flags, resolve=resolve)
-            finally:
-                os.close(start)
-        finally:
-            os.close(root)
+        if "chown" in name:
+            self._chown(call)
+            return DONE
+        return self._rename(call) if name.startswith("rename") else self._create(call)
 
     # stat
 
-    def _stat(self, call: Call) -> int:
+    def _stat(self, call: Call) -> "tuple[int, int]":
         """The kernel does it, save for files whose owner is noted. Changes nothing, so links of
         /proc may be followed.
         """
@@ -179,18 +82,15 @@ class Fakes:
         if not path:
             return GO_ON
         follow = not flags & AT_SYMLINK_NOFOLLOW
-        try:
-            owner = ownernotes.parse(os.getxattr(path, OWNER, follow_symlinks=follow))
-        except OSError:  # no note, no such file, no file of the image
-            return GO_ON
-        if owner is None or owner == ownernotes.ROOT:
+        owner = _noted(path, follow=follow)
+        if owner is None or owner == ROOT:
             return GO_ON
         if call.name == "statx":
             found = answers.statx_as_owned(path, flags, call.args[3], owner)
         else:
             found = answers.stat_as_owned(path, flags, owner)
         self._give(call, call.args[ANSWERS[call.name]], found)
-        return 0
+        return DONE
 
     def _asked_of(self, call: Call) -> "tuple[bytes, int]":
         """A path from /proc, where we are, and the flags; empty for what is none of the image."""
@@ -211,9 +111,10 @@ class Fakes:
             return start + b"/" + path, flags & AT_SYMLINK_NOFOLLOW
         return (start if flags & AT_EMPTY_PATH else b""), 0
 
-    def _give(self, call: Call, address: int, data: bytes) -> None:
-        self._still_waits(call)
-        answers.write_memory(call.pid, address, data)
+    def _attribute(self, call: Call) -> "tuple[int, int]":
+        """Notes are no attributes that a program could copy with a file; it is told that it did."""
+        name = self._text(call, call.args[3 if call.name.endswith("at") else 1])
+        return DONE if name.startswith(NOTES) else GO_ON
 
     # chown
 
@@ -227,7 +128,7 @@ class Fakes:
         try:
             mode = os.fstat(target).st_mode
             if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                self._note(target, uid, gid)
+                self._note(call, target, uid, gid)
             elif path and (stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)):
                 self._note_beside(call, at, path, uid, gid)
         finally:
@@ -250,51 +151,49 @@ class Fakes:
         found = self._opened(call, at, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
         return found, at, path
 
-    def _note(self, target: int, uid: int, gid: int) -> None:
+    def _note(self, call: Call, target: int, uid: int, gid: int) -> None:
         """Write down who should own it. A real chown to ourselves does all else that chown does."""
         file = self._readable(target)
         try:
             before = ownernotes.parse(_value(file, OWNER)) or self._default
+            after = self._allowed(call, before, uid, gid)
             os.chown(file, 0, 0)
-            _write(file, OWNER, ownernotes.encode(_changed(before, uid, gid)))
+            _write(file, OWNER, ownernotes.encode(after))
         finally:
             os.close(file)
 
     def _note_beside(self, call: Call, at: int, path: bytes, uid: int, gid: int) -> None:
         """A link or pipe can't carry a note: its directory names it."""
-        above, _, name = path.rstrip(b"/").rpartition(b"/")
-        start = above or (b"/" if path.startswith(b"/") else b".")
-        directory = self._opened(call, at, start, os.O_PATH | os.O_DIRECTORY)
+        directory, name = self._place(call, at, path)
         try:
-            file = self._readable(directory)
+            before = links_of(directory).get(name, self._default)
+            note_link(directory, name, self._allowed(call, before, uid, gid))
         finally:
             os.close(directory)
-        links = ownernotes.parse_links(_value(file, LINKS))
-        links[name] = _changed(links.get(name, self._default), uid, gid)
-        _write(file, LINKS, ownernotes.encode_links(links))
-        os.close(file)
 
-    def _readable(self, target: int) -> int:
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open(f"self/fd/{target}", flags, dir_fd=self._proc)
+    def _allowed(
+        self, call: Call, before: ownernotes.Owner, uid: int, gid: int
+    ) -> ownernotes.Owner:
+        after = before[0] if uid == UNCHANGED else uid, before[1] if gid == UNCHANGED else gid
+        if not identity.may_give(self._who(call), before, after):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return after
 
     # mknod
 
-    def _mknod(self, call: Call) -> int:
+    def _mknod(self, call: Call) -> "tuple[int, int]":
         at, place = (call.number(0), 1) if call.name == "mknodat" else (AT_FDCWD, 0)
         mode, device = call.args[place + 1] & 0xFFFFFFFF, call.args[place + 2] & 0xFFFFFFFF
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) or not device:
-            return GO_ON
+            return self._expect(call, at, place, link=stat.S_ISFIFO(mode))
         path = self._text(call, call.args[place])
         self._still_waits(call)
-        above, _, name = path.rpartition(b"/")
-        start = above or (b"/" if path.startswith(b"/") else b".")
-        directory = self._opened(call, at, start, os.O_PATH | os.O_DIRECTORY)
+        directory, name = self._place(call, at, path)
         try:
             self._make_device(call, directory, name, mode, device)
         finally:
             os.close(directory)
-        return 0
+        return DONE
 
     def _make_device(self, call: Call, directory: int, name: bytes, mode: int, device: int) -> None:
         letter = "c" if stat.S_ISCHR(mode) else "b"
@@ -304,21 +203,155 @@ class Fakes:
         try:
             note = f"{letter} {os.major(device)}:{os.minor(device)}"
             os.setxattr(file, DEVICE, note.encode())
+            if (owner := self._owner(call, directory)) != ROOT:
+                _write(file, OWNER, ownernotes.encode(owner))
         finally:
             os.close(file)
 
-    def _umask(self, call: Call) -> int:
-        status = os.open(f"{call.pid}/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        with open(status, "rb") as file:
-            text = file.read()
-        return int(text.partition(b"Umask:")[2].split()[0], 8)
+    # users
+
+    def _who(self, call: Call) -> "identity.Identity":
+        tag = resource.prlimit(call.pid, LOCKS)[0] - FIRST_TAG
+        return self._people[tag if 0 <= tag < len(self._people) else 0]
+
+    def _take_for(self, call: Call, who: "identity.Identity") -> None:
+        if who not in self._people:
+            self._people.append(who)
+        hard = resource.prlimit(call.pid, LOCKS)[1]
+        self._still_waits(call)
+        resource.prlimit(call.pid, LOCKS, (FIRST_TAG + self._people.index(who), hard))
+
+    def _about_user(self, call: Call, name: str) -> int:
+        if name.endswith("groups"):
+            return self._groups(call, name)
+        return self._tell(call, name) if name.startswith("get") else self._become(call, name)
+
+    def _become(self, call: Call, name: str) -> int:
+        args = [call.args[at] & 0xFFFFFFFF for at in range(3)]
+        who, value = identity.changed(self._who(call), name, args)
+        self._take_for(call, who)
+        return value
+
+    def _tell(self, call: Call, name: str) -> int:
+        ids = self._who(call)[1 if name.endswith("gid") else 0]
+        if "res" not in name:
+            return ids[identity.EFFECTIVE if name.startswith("gete") else identity.REAL]
+        for address, number in zip(call.args, ids[:3]):  # noqa: B905 - three of six
+            self._give(call, address, struct.pack("=I", number))
+        return 0
+
+    def _groups(self, call: Call, name: str) -> int:
+        count, address, who = call.args[0] & 0xFFFFFFFF, call.args[1], self._who(call)
+        if name == "getgroups":
+            if count and count < len(who[2]):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            if count and who[2]:
+                self._give(call, address, struct.pack(f"={len(who[2])}I", *who[2]))
+            return len(who[2])
+        if count > identity.MAX_GROUPS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        found = answers.read_memory(call.pid, address, count * 4) if count else b""
+        if len(found) != count * 4:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+        self._take_for(call, identity.with_groups(who, struct.unpack(f"={count}I", found)))
+        return 0
+
+    # what is about to be made
+
+    def _create(self, call: Call) -> "tuple[int, int]":
+        """Open and mkdir with their variants; symlink has its path behind the text of the link."""
+        relative = call.name.endswith("at") or call.name == "openat2"
+        link = call.name.startswith("symlink")
+        place = int(relative) + int(link)
+        return self._expect(
+            call, call.number(place - 1) if relative else AT_FDCWD, place, link=link
+        )
+
+    def _expect(self, call: Call, at: int, place: int, *, link: bool) -> "tuple[int, int]":
+        """Have whatever the caller makes under a new name belong to whom it takes itself for."""
+        if call.name == "openat2" and not self._creates(call):
+            return GO_ON
+        try:
+            path = self._text(call, call.args[place])
+            if not link and self._who(call) is self._people[0] and not _hands_on(call, at, path):
+                return GO_ON
+            directory, name = self._place(call, at, path)
+        except OSError:  # the kernel says what is wrong with it
+            return GO_ON
+        owner = self._owner(call, directory)
+        noted = link and {name, ALL_OTHERS} & links_of(directory).keys()
+        if mode_of(directory, name) or (owner == ROOT and not noted):
+            os.close(directory)
+        else:
+            self._makings.add(Made(call.pid, directory, name, owner))
+        return GO_ON
+
+    def _creates(self, call: Call) -> bool:
+        how = answers.read_memory(call.pid, call.args[2], 8)
+        return len(how) == 8 and bool(struct.unpack("=Q", how)[0] & os.O_CREAT)  # noqa: PLR2004
+
+    def _owner(self, call: Call, directory: int) -> ownernotes.Owner:
+        """Of what the caller makes in a directory, which may hand its own group on."""
+        uids, gids, _ = self._who(call)
+        group = gids[identity.FILES]
+        if os.fstat(directory).st_mode & stat.S_ISGID:
+            noted = ownernotes.parse(_value(below(directory, b"."), OWNER))
+            group = noted[1] if noted else 0
+        return uids[identity.FILES], group
+
+    def _rename(self, call: Call) -> "tuple[int, int]":
+        old_at, old = (AT_FDCWD, 0) if call.name == "rename" else (call.number(0), 1)
+        new_at, new = (AT_FDCWD, 1) if call.name == "rename" else (call.number(2), 3)
+        held: list[tuple[int, bytes]] = []
+        try:
+            held.append(self._place(call, old_at, self._text(call, call.args[old])))
+            held.append(self._place(call, new_at, self._text(call, call.args[new])))
+        except OSError:  # the kernel says what is wrong with it
+            for directory, _ in held:
+                os.close(directory)
+            return GO_ON
+        source, target = held
+        mode, known = mode_of(*source), links_of(source[0])
+        beside = bool(mode) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        owner = ownernotes.owner_of_link(known, source[1])
+        if beside and (known or links_of(target[0])):
+            self._makings.add(Moved(call.pid, source, target, owner))
+        else:
+            os.close(source[0])
+            os.close(target[0])
+        return GO_ON
 
 
-def _changed(before: ownernotes.Owner, uid: int, gid: int) -> ownernotes.Owner:
-    return before[0] if uid == UNCHANGED else uid, before[1] if gid == UNCHANGED else gid
+def _hands_on(call: Call, at: int, path: bytes) -> bool:
+    """Whether the directory that a path names something in gives its group to it."""
+    start = b"root" if path.startswith(b"/") else b"cwd" if at == AT_FDCWD else b"fd/%d" % at
+    above = path.rstrip(b"/").rpartition(b"/")[0]
+    return bool(os.stat(b"%d/%s/%s" % (call.pid, start, above)).st_mode & stat.S_ISGID)
 
 
-def _value(file: int, key: str) -> bytes | None:
+def _noted(path: bytes, *, follow: bool) -> "ownernotes.Owner | None":
+    """The owner that is noted of a file, or beside a link or pipe; of any other there is none."""
+    try:
+        return ownernotes.parse(os.getxattr(path, OWNER, follow_symlinks=follow))
+    except OSError:
+        if follow:
+            return None
+    directory, _, name = path.rpartition(b"/")
+    links = ownernotes.parse_links(_value(directory, LINKS))
+    if not links or not _is_beside(path):
+        return None
+    return ownernotes.owner_of_link(links, name)
+
+
+def _is_beside(path: bytes) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)
+
+
+def _value(file: "int | bytes", key: str) -> bytes | None:
     try:
         return os.getxattr(file, key)
     except OSError:  # none, or a place that can't have any

@@ -41,7 +41,7 @@ def main(spec: "WireSpec") -> "Never":
         os.set_inheritable(fd, False)
     _seal_imports(spec)
     if spec["fakes"]:
-        _start_fakes(spec)
+        spec["answerer"] = _start_fakes(spec)
     stubs: list[Stub] = []
     guarded(spec, _outer, stubs)
     guarded(spec, _clean, stubs)
@@ -51,18 +51,20 @@ def main(spec: "WireSpec") -> "Never":
 def _seal_imports(spec: "WireSpec") -> None:
     """Load what is needed now: inside the step an import would run the image's code, privileged."""
     if spec["rlimits"]:
-        import resource  # noqa: F401, PLC0415 - for `step`
+        import resource  # noqa: PLC0415 - for `step`
     if spec["network"] == "none":
         import _socket  # noqa: PLC0415 - for `_raise_loopback`
     if spec["network"] == "none" or spec["terminal"]:
         import fcntl  # noqa: F401, PLC0415
     if spec["fakes"]:
         import _socket  # noqa: F401, PLC0415 - for `_start_fakes`
+        import resource  # noqa: F401, PLC0415 - for `Fakes`
     sys.meta_path.clear()
 
 
-def _start_fakes(spec: "WireSpec") -> None:
-    """Process S, which answers calls that need more ids than there are; it ends with A.
+def _start_fakes(spec: "WireSpec") -> int:
+    """Process S, which answers calls that need more ids than there are; it ends after the step, or
+    with A. Its pid.
 
     Started before A has a pid namespace for its children. `spec` keeps our end of the way to it.
     """
@@ -76,7 +78,7 @@ def _start_fakes(spec: "WireSpec") -> None:
         theirs.close()
         os.close(proc)
         spec["listener"] = ours.detach()
-        return
+        return child
     syscalls.die_with_parent()
     if os.getppid() == parent:
         ours.close()
@@ -94,7 +96,7 @@ def _serve_fakes(spec: "WireSpec", door: "_socket.socket", proc: int) -> None:
     os.umask(0)
     for _, _, data in sent:
         (listener,) = struct.unpack("=i", data[:4])
-        Fakes(listener, proc, spec["asked_about"], spec["gid"]).serve()
+        Fakes(listener, proc, spec["asked_about"], spec["groups"] or [0]).serve()
 
 
 def guarded(
@@ -130,7 +132,7 @@ def _outer(spec: "WireSpec", stubs: list[Stub]) -> None:
     os.close(alive)
     if spec["fakes"]:
         os.close(spec["listener"])
-    _supervise(init, spec["lifeline"], own_pids=spec["own_pids"])
+    _supervise(init, spec["lifeline"], spec["answerer"], own_pids=spec["own_pids"])
 
 
 def _enter_namespaces(spec: "WireSpec") -> None:
@@ -163,8 +165,10 @@ def _raise_loopback() -> None:
     link.close()
 
 
-def _supervise(init: int, lifeline: int, *, own_pids: bool) -> None:
-    """Wait for the init process; kill it, and all of the step, when the builder lets go."""
+def _supervise(init: int, lifeline: int, answerer: int, *, own_pids: bool) -> None:
+    """Wait for the init process; kill it, and all of the step, when the builder lets go. Then for
+    the process that answers, which still has to note what was made last.
+    """
     _release_output()
     ended = os.pidfd_open(init)
     watched = select.poll()
@@ -174,10 +178,12 @@ def _supervise(init: int, lifeline: int, *, own_pids: bool) -> None:
         if ended not in [fd for fd, _ in watched.poll()]:
             os.kill(init, _signal.SIGKILL)
         os.waitpid(init, 0)
+        if answerer:
+            os.waitpid(answerer, 0)
         return
     while not watched.poll(ORPHANS):
         reap_orphans(init)
-    end_descendants()
+    end_descendants(but=answerer)
 
 
 def _release_output() -> None:

@@ -11,11 +11,14 @@ import os
 STATE, PARENT, STARTED = 0, 1, 19  # fields of /proc/PID/stat behind the name
 
 
-def end_descendants() -> None:
-    """Kill and reap until there are none: children of the killed become ours."""
+def end_descendants(but: int = 0) -> None:
+    """Kill and reap until there are none: children of the killed become ours. `but` ends by itself
+    after the others.
+    """
     while True:
         for pid, started in descendants():
-            _kill(pid, started)
+            if pid != but:
+                _kill(pid, started)
         try:
             os.wait()
         except ChildProcessError:

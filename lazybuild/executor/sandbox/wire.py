@@ -4,8 +4,8 @@ Reports come back on the descriptor `status`, one line each: a word, a space, a 
 "signal" carry a number; "host", "build", "127" and "126" a reason. When the descriptor `lifeline`
 ends, the step is killed. With `own_pids` the step gets a pid namespace, with `chroot` no namespace
 and no mount at all. Where there is `one_id`, a root step gets the filter `fakes` on top, whose
-listener is sent through the socket `listener`. With `terminal` standard input is one, for the
-command to take over.
+listener is sent through the socket `listener` to the process `answerer`. With `terminal` standard
+input is one, for the command to take over.
 """
 
 from typing import TypedDict
@@ -49,5 +49,6 @@ class WireSpec(TypedDict):
     fakes: bytes
     asked_about: dict[tuple[int, int], str]
     listener: int
+    answerer: int
     one_id: bool
     rlimits: list[tuple[int, int, int]]

@@ -6,13 +6,13 @@ import pytest
 
 from lazybuild.errors import HostError
 from lazybuild.executor import seccomp
-from lazybuild.executor.seccomp import ALLOW, AUDIT_ARCH, REFUSE, UNKNOWN
+from lazybuild.executor.seccomp import ALLOW, ASK, AUDIT_ARCH, PRETEND, REFUSE, UNKNOWN
 
 ARCHES = [("x86_64", "x86_64"), ("x86_64", "i386"), ("aarch64", "aarch64")]
 
 
-def judge(program: bytes, arch: int, number: int, argument: int = 0) -> int:
-    data = struct.pack("=IIQQ", number, arch, 0, argument)
+def judge(program: bytes, arch: int, number: int, *arguments: int) -> int:
+    data = struct.pack("=IIQ6Q", number, arch, 0, *(*arguments, *[0] * 6)[:6])
     at = accumulator = 0
     while True:
         code, yes, no, value = struct.unpack_from("=HBBI", program, 8 * at)
@@ -97,8 +97,8 @@ def test_an_unknown_machine_is_refused():
 
 
 def test_jumps_stay_within_the_program():
-    for machine in seccomp.FAMILIES:
-        program = seccomp.docker_default(machine)
+    programs = (seccomp.docker_default, seccomp.fakes)
+    for program in [make(machine) for make in programs for machine in seccomp.FAMILIES]:
         count = len(program) // 8
         assert count < 4096
         for at in range(count):
@@ -106,3 +106,23 @@ def test_jumps_stay_within_the_program():
             if code not in (0x20, 0x06):
                 reach = value if code == 0x05 else max(yes, no)
                 assert at + 1 + reach < count, at
+
+
+@pytest.mark.parametrize(("machine", "name"), ARCHES)
+def test_what_a_step_with_one_id_asks_about(machine, name):
+    program, numbers = seccomp.fakes(machine), seccomp._numbers(name)
+    names = seccomp.asked_about(machine)
+
+    def ask(call, *arguments):
+        return judge(program, AUDIT_ARCH[name], numbers[call], *arguments)
+
+    for call in ("fchownat", "mkdirat", "renameat2", "setxattr", "openat2", "symlinkat"):
+        assert ask(call) == ASK, call
+        assert names[AUDIT_ARCH[name], numbers[call]] == call
+    assert ask("openat", 5, 5, 0o102) == ASK
+    assert ask("openat", 0o100, 0o100, 0o2) == ALLOW
+    assert [ask(call) for call in ("read", "close", "execve", "unlinkat")] == [ALLOW] * 4
+    wide = "32" if name == "i386" else ""
+    assert ask(f"setresuid{wide}") == ask(f"getuid{wide}") == ASK
+    assert ask("setresuid") == (PRETEND if name == "i386" else ASK)
+    assert (ask("newfstatat") if "newfstatat" in numbers else ALLOW) == (ALLOW if wide else ASK)
