@@ -76,6 +76,9 @@ NOTERS: Final = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexatt
 STATS: Final = ("stat", "fstat", "lstat", "newfstatat", "statx")
 MAKERS: Final = {"open": 1, "openat": 2}  # make files if their flags, in this argument, say so
 
+LIMITERS: Final = {"setrlimit": 0, "prlimit64": 1}  # with the resource in this argument
+RLIMIT_LOCKS: Final = 10  # where sandbox.fakes keeps whom a process takes itself for
+
 
 @cache
 def fakes(machine: str = "") -> bytes:
@@ -97,7 +100,7 @@ def asked_about(machine: str = "") -> dict[tuple[int, int], str]:
     return {
         (AUDIT_ARCH[arch], number): f"{name}16" if _is_short(arch, name) else name
         for arch in FAMILIES[machine or os.uname().machine]
-        for name, number in (*_asked(arch), *_makers(arch))
+        for name, number in (*_asked(arch), *_by_argument(arch))
     }
 
 
@@ -115,9 +118,9 @@ def _asked(arch: str) -> list[tuple[str, int]]:
     return _wide(numbers, (*ASKED_ABOUT, *ASKED_USERS, *NOTERS, *STATS))
 
 
-def _makers(arch: str) -> list[tuple[str, int]]:
+def _by_argument(arch: str) -> list[tuple[str, int]]:
     numbers = _numbers(arch)
-    return [(name, numbers[name]) for name in MAKERS if name in numbers]
+    return [(name, numbers[name]) for name in (*MAKERS, *LIMITERS) if name in numbers]
 
 
 def _is_short(arch: str, name: str) -> bool:
@@ -139,10 +142,13 @@ def _lookups(arch: str) -> list[_Instruction]:
         program += _if_number(number, [_Instruction(code=_RETURN, value=PRETEND)])
     for _, number in _asked(arch):
         program += _if_number(number, [_Instruction(code=_RETURN, value=ASK)])
-    for name, number in _makers(arch):
-        flags = _Instruction(code=_LOAD, value=_FIRST_ARGUMENT + 8 * MAKERS[name])
-        made = _verdict(_ANY_BIT, (os.O_CREAT,), hit=ASK, miss=ALLOW)
-        program += _if_number(number, [flags, *made])
+    for name, number in _by_argument(arch):
+        if name in MAKERS:
+            at, test = MAKERS[name], _verdict(_ANY_BIT, (os.O_CREAT,), hit=ASK, miss=ALLOW)
+        else:
+            at, test = LIMITERS[name], _verdict(_EQUAL, (RLIMIT_LOCKS,), hit=ASK, miss=ALLOW)
+        load = _Instruction(code=_LOAD, value=_FIRST_ARGUMENT + 8 * at)
+        program += _if_number(number, [load, *test])
     return [*program, _Instruction(code=_RETURN, value=ALLOW)]
 
 

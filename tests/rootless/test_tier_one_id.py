@@ -144,6 +144,15 @@ def test_a_look_at_what_is_no_file_of_the_image_is_the_kernels(driver):
     assert "No such file" in result.err
 
 
+def test_limits_that_a_session_sets_do_not_change_who_it_is(driver):
+    """As pam_limits does, for su and sudo."""
+    limit = "my $l = pack(q(QQ), -1, -1); syscall(302, 0, 10, $l, 0) == 0 or die $!"
+    look = "my $o = chr(0) x 16; syscall(302, 0, 10, 0, $o) == 0 or die $!"
+    script = f"($<, $>) = (1000, 1000); {limit}; {look}; print $>; exec qw(id -u)"
+    result = driver.sh(f"perl -e '$| = 1; {script}'")
+    assert (result.out, result.err) == ("10001000\n", "")
+
+
 def test_a_file_that_is_written_anew_with_its_owner_keeps_it(base, tmp_path):
     """As useradd, sed -i and cp -p do it."""
     files = {

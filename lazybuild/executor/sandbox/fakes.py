@@ -59,8 +59,8 @@ class Fakes(Answerer):
     def _do(self, call: Call) -> "tuple[int, int]":
         self._makings.settle(call.pid)
         name = call.name.removesuffix("32")
-        if "xattr" in name:
-            return self._attribute(call)
+        if "xattr" in name or "rlimit" in name:
+            return self._about_notes(call)
         if name.startswith(("get", "set")):
             return DONE[0], self._about_user(call, name)
         if "stat" in name:
@@ -111,8 +111,12 @@ class Fakes(Answerer):
             return start + b"/" + path, flags & AT_SYMLINK_NOFOLLOW
         return (start if flags & AT_EMPTY_PATH else b""), 0
 
-    def _attribute(self, call: Call) -> "tuple[int, int]":
-        """Notes are no attributes that a program could copy with a file; it is told that it did."""
+    def _about_notes(self, call: Call) -> "tuple[int, int]":
+        """What is noted in attributes of files and in a limit is not for programs to set, as cp -a
+        and pam_limits would: they are told that they did.
+        """
+        if "rlimit" in call.name:
+            return GO_ON if call.name == "prlimit64" and not call.args[2] else DONE
         name = self._text(call, call.args[3 if call.name.endswith("at") else 1])
         return DONE if name.startswith(NOTES) else GO_ON
 
