@@ -18,6 +18,7 @@ from lazybuild.errors import BuildError, UsageError
 from lazybuild.estargz.entry import Kind
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import SourceOp
+from lazybuild.oci import transport
 from lazybuild.oci.digest import Digest, hex_part
 from lazybuild.registry.redact import shown
 from lazybuild.request import BuildRequest
@@ -160,7 +161,8 @@ def named(request: BuildRequest) -> Mapping[str, str]:
     for name, value in request.build_contexts.items():
         local = transports.parse(value)
         if local is None:
-            found[name] = value
+            bare = transport.bare(value)
+            found[name] = value if bare == value else f"docker-image://{bare}"
         else:
             with Store(request.root) as store:
                 digest = take_over(store, local)

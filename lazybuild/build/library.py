@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from lazybuild.build.space import Space
 from lazybuild.errors import IntegrityError, UsageError
 from lazybuild.estargz.reader import promised
-from lazybuild.oci import codec, platform, reference
+from lazybuild.oci import codec, platform, reference, transport
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
@@ -57,8 +57,9 @@ class Library:
         local = transports.parse(text)
         if local is not None:
             return self._taken(local)
-        found = None if self._pull else self.stored(text)
-        return found or self._remote(reference.parse(text))
+        name = transport.bare(text)
+        found = None if self._pull else self.stored(name)
+        return found or self._remote(reference.parse(name))
 
     def stored(self, text: str) -> Found | None:
         """The image of the store that a name, a digest or the beginning of one stands for."""

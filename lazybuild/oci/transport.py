@@ -22,6 +22,19 @@ class Kind(StrEnum):
 _SHORT = "oci"
 
 
+def bare(text: str) -> str:
+    """The name of an image at a registry, of which buildah and skopeo say so: docker://debian."""
+    for scheme in ("docker://", "docker-image://", "container-image://"):
+        if text.startswith(scheme):
+            return text.removeprefix(scheme)
+    return text
+
+
+def foreign(text: str) -> bool:
+    """Whether a text names an image in the storage of another program, which is not read here."""
+    return text.startswith(("containers-storage:", "docker-daemon:"))
+
+
 def kind(text: str) -> Kind | None:
     """The kind of place that a text names; None for the name of an image, such as `oci:latest`."""
     scheme, colon, rest = text.partition(":")

@@ -42,6 +42,11 @@ def parse(text: str, above: Path | None = None) -> LocalImage | None:
     """What the text names, or None when it is no such name. Paths begin at `above` (default: the
     working directory).
     """
+    if transport.foreign(text):
+        raise UsageError(
+            f"{text}: the storage of another program is not read",
+            hint="docker save -o FILE, or podman save -o FILE, and docker-archive:FILE",
+        )
     kind = transport.kind(text)
     if kind is None:
         return None

@@ -49,10 +49,6 @@ def test_the_base_is_lazy_afterwards_its_used_files_first(builder, registry):
     said = json.loads(other.run("inspect", "--json", name).out)
     assert [layer["mode"] for layer in said["layers"]] == ["lazy", "lazy"]
     assert "etc/passwd" in said["layers"][0]["prefetch"]["files"]
-    assert (
-        other.run("run", name, "cat", "/copy").out
-        == other.run("run", name, "cat", "/etc/passwd").out
-    )
     flat = other.run("convert", "-q", name, "flat", "--compression", "none")  # checks diff IDs
     assert flat.out.startswith("sha256:")
 
@@ -77,8 +73,7 @@ def test_a_build_that_only_copies_converts_too(builder, registry):
     text = {"Dockerfile": f"FROM {registry.host}/plain:1\nCOPY x /x\n", "x": "x"}
     builder.build(text, "--convert-base", "-t", name, "--push")
     other = Builder(builder.folder / "other")
-    assert other.run("run", name, "cat", "/x").out == "x"
-    text = {"Dockerfile": f"FROM {name}\nRUN cat /etc/passwd\n"}
+    text = {"Dockerfile": f"FROM {name}\nRUN cat /etc/passwd /x\n"}
     assert "alice" in other.build(text, "--require-lazy").err
 
 

@@ -58,7 +58,7 @@ def test_the_rest_is_fetched_in_the_background_on_request(builder, registry):
     assert layer["mode"] == "lazy"
     assert layer["fetched_for"]["fill"] >= FILES * SIZE
     plain = Builder(builder.folder / "plain")
-    run = plain.build({"Dockerfile": text})
+    run = plain.build({"Dockerfile": text.replace("sleep 3", "true")})
     assert sum(data_layer(run)["fetched_for"].values()) < SIZE
 
 

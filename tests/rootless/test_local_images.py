@@ -2,7 +2,6 @@
 and buildah write them; and archives that lie.
 """
 
-import gzip
 import io
 import json
 import os
@@ -37,7 +36,6 @@ def archives(registry, tmp_path_factory):
     builder.build(
         {"Dockerfile": f"FROM {registry.host}/base:1\nENV A=b\n"}, "-t", "both", "-o", out
     )
-    folder.joinpath("packed.tar.gz").write_bytes(gzip.compress((folder / "oci.tar").read_bytes()))
     folder.chmod(0o755)
     yield folder
     subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
@@ -77,21 +75,7 @@ def test_plain_layers_are_unpacked_once_and_never_copied(builder, archives):
     run = builder.build({"Dockerfile": text}, "--build-context", f"base={name}")
     assert "alice" in run.err
     assert (run.stats["layers"][0]["mode"], "not eStargz" in run.err) == ("eager", True)
-    refused = builder.build(
-        {"Dockerfile": text}, "--build-context", f"base={name}", "--require-lazy", "--no-cache",
-        expect=None,
-    )  # fmt: skip
-    assert refused.code == 0  # by now its directory is here
     assert not (builder.root / "blobs/sha256" / run.stats["layers"][0]["digest"][7:]).exists()
-
-
-def test_a_compressed_archive_is_copied_into_the_store(builder, archives, tmp_path):
-    packed = tmp_path / "packed.tar.gz"
-    packed.write_bytes((archives / "packed.tar.gz").read_bytes())
-    flags = ("--build-context", f"base=oci-archive:{packed}")
-    builder.build({"Dockerfile": "FROM base\nRUN true\n"}, *flags, "-t", "made")
-    packed.unlink()
-    assert "alice" in builder.run("run", "made", "cat", "/etc/passwd").out
 
 
 def test_files_and_mounts_come_out_of_an_archive(builder, archives):
@@ -126,46 +110,42 @@ def test_a_dockerfile_reaches_no_archive_outside_of_its_context(builder, archive
     run = builder.build({"Dockerfile": text}, expect=1)
     assert "not in the build context" in run.err
     assert "--build-context" in run.err
-    context = builder.context({"Dockerfile": "FROM oci-archive:link.tar\n"})
-    (context / "link.tar").symlink_to(archives / "oci.tar")
-    assert "not in the build context" in builder.build(context, expect=1).err
 
 
-@pytest.mark.parametrize("form", ["oci-archive:{}/oci.tar", "docker-archive:{}/docker.tar"])
-def test_other_verbs_take_archives_too(builder, archives, form):
-    name = form.format(archives)
-    assert "alice" in builder.run("run", name, "cat", "/etc/passwd").out
+def test_other_verbs_take_archives_too(builder, archives):
+    name = f"oci-archive:{archives}/oci.tar"
     place = builder.folder / "m"
     place.mkdir()
     run = builder.run("mount", name, place, "--", "cat", place / "etc/passwd")
     assert "alice" in run.out
-    said = json.loads(builder.run("inspect", "--json", name).out)
-    lazy = bool(said["layers"][0]["tocDigest"])
-    assert (said["layers"][0]["mode"], lazy) == ("local", "docker.tar" not in form)
     assert "on this machine" in builder.run("inspect", name).out
     made = builder.run("convert", "-q", name, "made:1", "--compression", "zstd:chunked").out.strip()
     data = (builder.root / "blobs/sha256" / made[7:]).read_bytes()
     assert codec.parse_manifest(data).layers[0].media_type.endswith("zstd")
-    assert "alice" in builder.run("run", "made:1", "cat", "/etc/passwd").out
+
+
+def test_a_docker_archive_is_run_and_inspected(builder, archives):
+    name = f"docker-archive:{archives}/docker.tar"
+    assert "alice" in builder.run("run", name, "cat", "/etc/passwd").out
+    said = json.loads(builder.run("inspect", "--json", name).out)
+    assert (said["layers"][0]["mode"], said["layers"][0]["tocDigest"]) == ("local", "")
 
 
 def test_the_result_is_pushed_and_exported_with_the_layers_of_the_archive(
     builder, archives, registry
 ):
-    name = f"{registry.host}/from-archive:1"
-    flags = ("--build-context", f"base=oci-archive:{archives}/oci.tar", "-t", name, "--push")
-    builder.build({"Dockerfile": "FROM base\nRUN echo x > /x\n"}, *flags)
+    name, out = f"{registry.host}/from-archive:1", builder.folder / "out.tar"
+    builder.build(
+        {"Dockerfile": "FROM base\nRUN echo x > /x\n"},
+        "--build-context", f"base=oci-archive:{archives}/oci.tar",
+        "-t", name, "--push", "-o", f"type=oci,dest={out}",
+    )  # fmt: skip
     other = Builder(builder.folder / "other")
-    assert "x\n" in other.run("run", name, "cat", "/x").out
-    out = builder.folder / "out.tar"
-    flags = (
-        "--build-context",
-        f"base=oci-archive:{archives}/oci.tar",
-        "-o",
-        f"type=oci,dest={out}",
-    )
-    builder.build({"Dockerfile": "FROM base\nRUN echo x > /x\n"}, *flags)
-    assert "x\n" in other.run("run", f"oci-archive:{out}", "cat", "/x").out
+    assert "x\n" in other.run("run", f"oci-archive:{out}:1", "cat", "/x").out
+    pushed = codec.parse_manifest(registry.content.manifest("from-archive", "1")[1])
+    assert {layer.digest for layer in pushed.layers} <= registry.content.repository(
+        "from-archive"
+    ).blobs
 
 
 def test_an_archive_that_is_gone_or_changed_is_said(builder, archives, tmp_path):
@@ -177,8 +157,8 @@ def test_an_archive_that_is_gone_or_changed_is_said(builder, archives, tmp_path)
     run = builder.run("run", "made", "cat", "/etc/passwd", expect=None)
     assert run.code != 0
     assert f"was in {mine}, which has changed or is gone" in run.err
-    builder.build({"Dockerfile": "FROM base\nRUN cat /etc/passwd\n"}, *flags, "-t", "made")
-    assert "alice" in builder.run("run", "made", "cat", "/etc/passwd").out
+    run = builder.build({"Dockerfile": "FROM base\nRUN cat /etc/passwd\n"}, *flags)
+    assert "alice" in run.err
 
 
 def changed(archive, target, change):
@@ -197,11 +177,10 @@ def changed(archive, target, change):
     return largest.name.rpartition("/")[2]
 
 
-def test_a_layer_that_lies_is_refused_and_harms_no_other_image(builder, archives, registry):
+def test_a_layer_that_lies_is_refused(builder, archives):
     bad = builder.folder / "bad.tar"
     changed(archives / "oci.tar", bad, lambda data: data[:4000] + b"?" + data[4001:])
     text = {"Dockerfile": "FROM base\nRUN cat /etc/passwd\n"}
     run = builder.build(text, "--build-context", f"base=oci-archive:{bad}", expect=None)
     assert run.code not in (0, None)
     assert f"{bad}: sha256:" in run.err
-    builder.build({"Dockerfile": f"FROM {registry.host}/base:1\nRUN cat /etc/passwd /bin/sh >/x\n"})

@@ -10,7 +10,7 @@ import pytest
 from support.tars import fifo, file, hardlink, symlink, tar
 
 from lazybuild.errors import LazybuildError, UsageError
-from lazybuild.oci import codec
+from lazybuild.oci import codec, transport
 from lazybuild.oci import digest as digests
 from lazybuild.oci.transport import Kind, kind
 from lazybuild.sources import transports
@@ -108,6 +108,21 @@ def test_a_place_and_what_is_wanted_there(tmp_path, text, found):
 def test_names_of_images_are_no_places(text):
     assert kind(text) is None
     assert transports.parse(text) is None
+
+
+@pytest.mark.parametrize("text", ["docker-daemon:debian:12", "containers-storage:debian"])
+def test_the_storage_of_other_programs_is_refused_with_a_way_out(text):
+    with pytest.raises(UsageError, match="another program") as error:
+        transports.parse(text)
+    assert "docker-archive:FILE" in error.value.hint
+
+
+def test_words_for_images_at_a_registry():
+    assert [transport.bare(f"{it}://debian") for it in ("docker", "container-image")] == [
+        "debian",
+        "debian",
+    ]
+    assert transport.bare("debian:12") == "debian:12"
 
 
 def test_a_place_without_a_path_is_refused():
@@ -313,3 +328,18 @@ def test_a_bomb_is_no_archive(store, tmp_path, monkeypatch):
     with pytest.raises(LazybuildError, match="times its packed size"):
         take_over(store, transports.parse(f"oci-archive:{path}"))
     assert not list((store.root / "tmp").glob("archive-*"))
+
+
+def test_a_dockerfile_names_files_of_its_context_only(tmp_path):
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "out.tar").touch()
+    (root / "in.tar").touch()
+    (root / "link.tar").symlink_to(tmp_path / "out.tar")
+    assert transports.inside("oci-archive:sub/../in.tar", root).path.resolve() == root / "in.tar"
+    assert transports.inside("debian", None) is None
+    for text in ("link.tar", "../out.tar", str(tmp_path / "out.tar")):
+        with pytest.raises(UsageError, match="not in the build context"):
+            transports.inside(f"oci-archive:{text}", root)
+    with pytest.raises(UsageError, match="not in the build context"):
+        transports.inside("oci-archive:in.tar", None)
