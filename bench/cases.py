@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from cached import cached
+from compiling import compiling
 from link import Link
 from report import Figure
 from soak import soak
@@ -211,5 +212,6 @@ CASES = {
     "context": context,
     "writing": writing,
     "cached": cached,
+    "compiling": compiling,
     "soak": soak,
 }
