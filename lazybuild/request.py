@@ -157,9 +157,9 @@ class Target:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerStats:
     """How one layer of the result or its bases was had. Sizes in bytes; `bytes_read` is the
-    compressed size of the chunks that were read of a lazy one. `fetched_for` tells for what reason
-    its chunks were fetched (asked, ahead, prefetch, expected, speculation, later, fill), `used_of`
-    how much of that was read.
+    compressed size of the chunks that were read of a lazy one, whose TOC is not counted.
+    `fetched_for` tells for what reason its chunks were fetched (asked, ahead, prefetch, expected,
+    speculation, later, fill), `used_of` how much of that was read.
     """
 
     digest: str
@@ -167,17 +167,21 @@ class LayerStats:
     reason: str = ""
     size: int = 0
     bytes_fetched: int = 0
-    bytes_read: int = 0
     requests: int = 0
+    bytes_read: int = 0
     fetched_for: Mapping[str, int] = field(default_factory=dict)
     used_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStats:
+    """A step; `bytes_fetched` and `requests` are those of all base layers while it ran."""
+
     name: str
     cached: bool
     seconds: float
+    bytes_fetched: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

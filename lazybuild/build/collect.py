@@ -1,11 +1,22 @@
 """Listens to a build on its way to the view, and counts what the statistics want."""
 
 import threading
+from dataclasses import dataclass
 
 from lazybuild.events import Event, Sink, VertexDone, VertexStarted
 from lazybuild.request import StepStats
 
 INTERNAL = "[internal]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """When a step ran, in seconds; of `time.time()` unless it is said to be otherwise."""
+
+    name: str
+    begin: float
+    end: float
+    cached: bool = False
 
 
 class Collector:
@@ -15,7 +26,7 @@ class Collector:
         self._sink = sink
         self._lock = threading.Lock()
         self._started: dict[str, float] = {}
-        self._steps: list[StepStats] = []
+        self._spans: list[Span] = []
         self.cached: dict[str, bool] = {}
 
     def __call__(self, event: Event) -> None:
@@ -28,16 +39,24 @@ class Collector:
             if isinstance(event, VertexStarted):
                 self._started[event.vertex] = event.time
             elif isinstance(event, VertexDone) and not event.name.startswith(INTERNAL):
-                self._steps.append(self._step(event))
+                self._spans.append(self._span(event))
                 self.cached[event.vertex] = event.cached
 
-    def steps(self) -> tuple[StepStats, ...]:
+    def spans(self) -> tuple[Span, ...]:
+        """Of the steps that are over, in the order in which they ended."""
         with self._lock:
-            return tuple(self._steps)
+            return tuple(self._spans)
 
-    def _step(self, event: VertexDone) -> StepStats:
-        seconds = event.time - self._started.get(event.vertex, event.time)
-        return StepStats(name=event.name, cached=event.cached, seconds=round(seconds, 3))
+    def steps(self) -> tuple[StepStats, ...]:
+        return tuple(step_of(span) for span in self.spans())
+
+    def _span(self, event: VertexDone) -> Span:
+        begin = self._started.get(event.vertex, event.time)
+        return Span(name=event.name, begin=begin, end=event.time, cached=event.cached)
+
+
+def step_of(span: Span) -> StepStats:
+    return StepStats(name=span.name, cached=span.cached, seconds=round(span.end - span.begin, 3))
 
 
 class task:  # noqa: N801 - reads as a statement

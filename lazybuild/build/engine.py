@@ -86,6 +86,11 @@ class Engine:
         self.trace.ordered = self.trace.ordered or epoch is not None
         self.options = writer_options(self._request)
 
+    @property
+    def tier(self) -> str:
+        """The rung of the ladder that was needed."""
+        return self._space.tier
+
     def worker(self, start: Start) -> Worker:
         """What carries out the target's steps; `start` is how the image will be started."""
         return Worker(self._services(start, self._space.stop))
@@ -130,6 +135,7 @@ class Engine:
             tracer=self.trace,
             check=self._space.check,
             lost=self._space.lost,
+            unreadable=self._space.unreadable,
             renew=self._bench.renew,
             options=self.options,
             start=start,

@@ -4,10 +4,12 @@ order its files stand.
 
 from dataclasses import dataclass, field, replace
 
-from lazybuild.build import external
+from lazybuild.build import external, journal
+from lazybuild.build.journal import Journal
 from lazybuild.build.library import Library
 from lazybuild.build.lowers import unvouched
 from lazybuild.build.space import Space
+from lazybuild.build.trace import Uses
 from lazybuild.errors import IntegrityError, RegistryError
 from lazybuild.estargz import footer, names
 from lazybuild.estargz.entry import Kind
@@ -28,17 +30,22 @@ class LayerView:
     """A layer: `mode` is lazy, eager or local, `reason` why it is not lazy.
 
     `landmark` is the offset in the blob up to which files were put first, `prefetch` their names.
+    `used` are the files that steps of this store's builds used, in order; `journal` is of the last
+    of those builds.
     """
 
     descriptor: Descriptor
     diff_id: DiffID
     mode: str
+    format: str
     reason: str = ""
     origins: tuple[str, ...] = ()
     toc_digest: str = ""
     landmark: int = 0
     prefetch: tuple[str, ...] = ()
     files: int = 0
+    used: tuple[str, ...] = ()
+    journal: Journal | None = None
     toc: Toc | None = field(default=None, repr=False)
 
 
@@ -58,12 +65,15 @@ def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -
         descriptor=descriptor,
         diff_id=diff_id,
         mode=mode,
+        format=toc.layout if toc else packing(descriptor.media_type),
         reason=reason,
         origins=layer.origins,
         toc_digest=promised(descriptor.annotations),
         landmark=toc.prefetch_end if toc else 0,
         prefetch=prefetched(toc) if toc else (),
         files=len(toc.entries) if toc else 0,
+        used=tuple(Uses(space.store).of(layer.id)),
+        journal=journal.load(space.store, layer.id),
         toc=toc,
     )
 
@@ -102,6 +112,14 @@ def _unvouched(ranges: RangeReader) -> str:
     size = min(ranges.size, footer.LONGEST)
     found = footer.parse(ranges.read_at(ranges.size - size, size), ranges.size)
     return unvouched(found.layout) if found else "no TOC digest in the manifest: not eStargz"
+
+
+def packing(media_type: str) -> str:
+    """How a layer without a TOC is packed, as its media type says it (OCI, Docker)."""
+    for ending in ("gzip", "zstd"):
+        if media_type.endswith(ending):
+            return ending
+    return "tar" if media_type.endswith("tar") else "unknown"
 
 
 def prefetched(toc: Toc) -> tuple[str, ...]:

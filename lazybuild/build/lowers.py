@@ -25,6 +25,7 @@ from lazybuild.worker.services import NamespaceNeededError
 class Mode:
     """`mode` is lazy or eager; sizes in bytes."""
 
+    layer_id: str
     digest: str
     mode: str
     reason: str = ""
@@ -161,7 +162,7 @@ class Lowers:
             if digest in self._modes:
                 return False
             size = layer.descriptor.size if layer.descriptor else 0
-            made = Mode(digest=digest, mode=mode, reason=reason, size=size)
+            made = Mode(layer_id=layer.id, digest=digest, mode=mode, reason=reason, size=size)
             self._modes[digest] = made
         why = f": {reason}" if reason else ""
         self._space.sink(Noted(message=f"layer {digest[:19]} {size / 1e6:.0f} MB: {mode}{why}"))

@@ -20,6 +20,7 @@ from lazybuild.build.finish import Built, finish, write_blob
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.jobs import Job, Part, blame, located
 from lazybuild.build.joint import Joint
+from lazybuild.build.journal import Journals
 from lazybuild.build.labels import labelled
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
@@ -142,7 +143,8 @@ def _build(
     space: Space, found: Sequence[Read], taken: dict[str, Path], done: Told, started: float
 ) -> None:
     bench = Workbench(space, [read.target.request for read in found])
-    with ExitStack() as stack:
+    journals = Journals(space, bench.lowers, [read.events for read in found], started)
+    with journals, ExitStack() as stack:
         jobs = [_job(space, bench, read, stack, taken) for read in found]
         _enter_early(space, jobs)
         for job in jobs:
@@ -162,9 +164,9 @@ def _build(
             raise  # there is no room for the others either
         except LazybuildError as error:
             blame(jobs, error)
-            _rescue(space, bench, joint, done, started)
+            _rescue(space, bench, joint, done, journals)
             raise
-    _complete(space, bench, joint, done, started)
+        _complete(space, bench, joint, done, journals)
 
 
 def _job(
@@ -232,15 +234,15 @@ def _by_frontend(job: Job, request: BuildRequest) -> Compiled:
 # --- from files to images ------------------------------------------------------------------------
 
 
-def _rescue(space: Space, bench: Workbench, joint: Joint, done: Told, started: float) -> None:
+def _rescue(space: Space, bench: Workbench, joint: Joint, done: Told, journals: Journals) -> None:
     """Deliver what is finished though another target has failed."""
     try:
-        _complete(space, bench, joint, done, started)
+        _complete(space, bench, joint, done, journals)
     except LazybuildError as error:
         space.sink(Warned(message=f"target {error.target} was not delivered: {error.message}"))
 
 
-def _complete(space: Space, bench: Workbench, joint: Joint, done: Told, started: float) -> None:
+def _complete(space: Space, bench: Workbench, joint: Joint, done: Told, journals: Journals) -> None:
     """Images are made one after the other, so that the order of what they share is always the
     same; they are delivered in parallel where threads may be started.
     """
@@ -252,7 +254,7 @@ def _complete(space: Space, bench: Workbench, joint: Joint, done: Told, started:
             images.append([_image(job, part, joint.snapshot(job, part)) for part in job.parts])
     with bench.sharing():
         tasks = [
-            partial(_deliver, job, built, done, started)
+            partial(_deliver, job, built, done, journals)
             for job, built in zip(jobs, images, strict=True)
         ]
         gather(tasks, parallel=space.inside)
@@ -266,7 +268,7 @@ def _image(job: Job, part: Part, snapshot: Snapshot) -> Built:
         )
 
 
-def _deliver(job: Job, images: Sequence[Built], done: Told, started: float) -> None:
+def _deliver(job: Job, images: Sequence[Built], done: Told, journals: Journals) -> None:
     space, engine = job.space, job.engine
     with located(job):
         with engine.caches.exporting(partial(write_blob, space, engine)):
@@ -280,7 +282,7 @@ def _deliver(job: Job, images: Sequence[Built], done: Told, started: float) -> N
         config_digest=images[-1].manifest.config.digest,
         descriptor=json.loads(codec.encode(delivered.descriptor)),
         names=delivered.names,
-        stats=statistics(space, engine, images, job.events, started),
+        stats=statistics(space, engine, images, job.events, journals),
         platform=",".join(str(part.compiled.platform) for part in job.parts),
     )
     done(job.name, result)

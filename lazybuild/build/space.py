@@ -5,6 +5,7 @@ Everything is opened when it is first needed and closed in the reverse order, wh
 
 import copy
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +18,13 @@ from lazybuild.events import Noted, Ready, Sink
 from lazybuild.executor import ladder
 from lazybuild.executor.host import TIERS, Host, Tier
 from lazybuild.oci.ranges import RangeReader
+from lazybuild.registry import fetch
 from lazybuild.registry.client import Registry
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.snapshots.copies import Copies
 from lazybuild.snapshots.lazyfs import watchdog
 from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
+from lazybuild.snapshots.lazyfs.fetchlog import FetchLog, Logged
 from lazybuild.store import Layer, Store
 
 
@@ -34,6 +37,8 @@ class Opened:
     lazy: LazyFs | None = None
     copies: Copies | None = None
     lost: threading.Event = field(default_factory=threading.Event)
+    unreadable: threading.Event = field(default_factory=threading.Event)
+    logs: dict[str, FetchLog] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -136,25 +141,44 @@ class Space:
         """Set when the lazy file system that serves now ends before its time."""
         return self._opened.lost
 
+    def unreadable(self) -> threading.Event:
+        """Set when a lazy layer could not be read: whatever reads it need not go on."""
+        return self._opened.unreadable
+
     def _start_lazy(self) -> LazyFs:
         self._opened.lost = lost = threading.Event()
+        self._opened.unreadable = unreadable = threading.Event()
         mountpoint = self._stack.enter_context(self.store.scratch.directory("lazy"))
-        handlers = Handlers(died=lost.set)
+        handlers = Handlers(
+            died=lost.set,
+            failed=lambda _: unreadable.set(),
+            noted=lambda text: self.sink(Noted(message=text)),
+        )
         config = self.config.to_json()
         started = LazyFs.start(mountpoint, self.root, config, handlers=handlers)
         self._stack.callback(started.close)
         watchdog.watch(started, lost, patience=self.config.patience)
         return started
 
-    def ranges(self, layer: Layer) -> RangeReader:
-        """Random access to a layer's blob: in the store, else at a registry."""
+    def ranges(self, layer: Layer, why: str = "direct") -> RangeReader:
+        """Random access to a layer's blob: in the store, else at a registry, and then logged."""
         if layer.descriptor is None:
             raise BuildError(f"layer {layer.id} has no blob yet")
         if self.store.blobs.has(layer.descriptor.digest):
             return self.store.blobs.ranges(layer.descriptor.digest)
         if not layer.origins:
             raise self.store.blobs.lost(layer.descriptor.digest)
-        return self.registry().ranges(layer.origins, layer.descriptor)
+        found = self.registry().ranges(layer.origins, layer.descriptor)
+        with self._lock:
+            log = self._opened.logs.setdefault(layer.id, FetchLog())
+        return Logged(found, log, why)
+
+    def logs(self) -> Mapping[str, FetchLog]:
+        """By the ids of layers, what this process itself asked for of blobs at registries; the lazy
+        file system has logs of its own.
+        """
+        with self._lock:
+            return dict(self._opened.logs)
 
     def blob_stream(self, layer: Layer) -> BinaryIO:
         """A layer's blob from its beginning to its end."""
@@ -162,9 +186,7 @@ class Space:
             raise BuildError(f"layer {layer.id} has no blob yet")
         if self.store.blobs.has(layer.descriptor.digest):
             return self.store.blobs.open(layer.descriptor.digest)
-        if not layer.origins:
-            raise self.store.blobs.lost(layer.descriptor.digest)
-        return Pieces(self.registry().blob(layer.origins, layer.descriptor))
+        return Pieces(fetch.stream(self.ranges(layer, "whole"), layer.descriptor))
 
     def kept_stream(self, layer: Layer) -> BinaryIO:
         """As `blob_stream`; what was read to its end is in the store from then on."""

@@ -1,15 +1,16 @@
 """The numbers of a build, put together from those who counted."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
-from lazybuild.build.collect import Collector
+from lazybuild.build.collect import Collector, step_of
 from lazybuild.build.engine import Engine
 from lazybuild.build.finish import Built
-from lazybuild.build.lowers import Mode
+from lazybuild.build.journal import Journal, Journals
 from lazybuild.build.space import Space
 from lazybuild.events import Noted
-from lazybuild.request import BuildStats, LayerStats, PrefetchStats
+from lazybuild.oci.digest import Digest
+from lazybuild.request import BuildStats, LayerStats, PrefetchStats, StepStats
 
 REASONS = {
     "asked": "asked for",
@@ -23,10 +24,16 @@ REASONS = {
 
 
 def statistics(
-    space: Space, engine: Engine, images: Sequence[Built], events: Collector, started: float
+    space: Space,
+    engine: Engine,
+    images: Sequence[Built],
+    events: Collector,
+    journals: Journals,
 ) -> BuildStats:
-    """Of all images of a target together."""
-    read, requests = _read_layers(space, engine)
+    """Of all images of a target together; `journals` are of all that are solved together."""
+    found = journals.gather().values()
+    mine = _digests(space, engine)
+    read = [journal.layer for journal in found if journal.layer.digest in mine]
     base = [layer for layer in read if layer.digest not in engine.tools]
     for layer in base:
         if layer.fetched_for:
@@ -42,22 +49,21 @@ def statistics(
     ]
     return BuildStats(
         tier=space.tier,
-        wall_seconds=round(time.monotonic() - started, 3),
+        wall_seconds=round(journals.elapsed, 3),
         bytes_fetched=sum(layer.bytes_fetched for layer in read),
-        requests=requests,
+        requests=sum(layer.requests for layer in read),
         layers=(*base, *own),
-        steps=events.steps(),
+        steps=tuple(_steps(events, found)),
         prefetch=(*(item for built in images for item in built.prefetch), *_profiled(engine)),
     )
 
 
-def _modes(space: Space, engine: Engine) -> Iterator[Mode]:
-    """Those of the target's own graphs: other targets of the solve may have other bases."""
+def _digests(space: Space, engine: Engine) -> set[Digest]:
+    """Of the layers in the target's own graphs: other targets of the solve may have other bases."""
     rows = [
         space.store.meta.layer(name) for one in engine.caches.solved for name in one.layer_ids()
     ]
-    digests = {row.descriptor.digest for row in rows if row and row.descriptor}
-    return (mode for mode in engine.lowers.modes() if mode.digest in digests)
+    return {row.descriptor.digest for row in rows if row and row.descriptor}
 
 
 def _profiled(engine: Engine) -> Iterator[PrefetchStats]:
@@ -68,31 +74,15 @@ def _profiled(engine: Engine) -> Iterator[PrefetchStats]:
         )
 
 
-def _read_layers(space: Space, engine: Engine) -> tuple[list[LayerStats], int]:
-    lazy = space.lazy_if_started()
-    read = lazy.stats() if lazy is not None else {}
-    layers = []
-    for mode in _modes(space, engine):
-        seen = read.get(mode.digest)
-        fetched = seen.bytes_fetched if seen else mode.size if mode.mode == "eager" else 0
-        layers.append(
-            LayerStats(
-                digest=mode.digest,
-                mode=mode.mode,
-                reason=mode.reason,
-                size=mode.size,
-                bytes_fetched=fetched,
-                bytes_read=seen.bytes_read if seen else 0,
-                requests=seen.requests if seen else 0,
-                fetched_for=_some(seen.fetched_for) if seen else {},
-                used_of=_some(seen.used_of) if seen else {},
-            )
-        )
-    return layers, sum(layer.requests for layer in read.values())
-
-
-def _some(figures: Mapping[str, int]) -> dict[str, int]:
-    return {name: size for name, size in figures.items() if size}
+def _steps(events: Collector, journals: Collection[Journal]) -> Iterator[StepStats]:
+    """What was fetched while a step ran counts for it, whoever wanted it."""
+    fetches = [it for journal in journals for it in journal.fetches if it.why != "toc"]
+    began = next((journal.began for journal in journals), 0.0)
+    for span in events.spans():
+        begin, end = span.begin - began, span.end - began
+        during = [it for it in fetches if not span.cached and begin <= it.begin <= end]
+        size = sum(it.length for it in during)
+        yield replace(step_of(span), bytes_fetched=size, requests=len(during))
 
 
 def spent(layer: LayerStats) -> str:

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lazybuild.build import inspection
 from lazybuild.build.inspection import LayerView
+from lazybuild.build.journal import Journal
 from lazybuild.build.library import Found, Library
 from lazybuild.build.space import Space
 from lazybuild.cli import config
 from lazybuild.cli.open_space import open_space
 from lazybuild.cli.progress.escape import plain_text
+from lazybuild.cli.report.page import report
+from lazybuild.cli.report.parts import shown_time
 from lazybuild.cli.summary import megabytes
 from lazybuild.oci import codec, platform
 from lazybuild.oci.image import Index
@@ -25,6 +29,12 @@ SHOWN_FILES = 10
 @click.command("inspect", context_settings=config.CONTEXT)
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with all prefetched files.")
+@click.option(
+    "--html",
+    default="",
+    metavar="FILE",
+    help="As a page with pictures of the last build's fetches.",
+)
 @click.option("--toc", is_flag=True, help="The tables of contents, a JSON line for each file.")
 @click.option("--raw", is_flag=True, help="The bytes of the manifest or index.")
 @click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
@@ -34,6 +44,7 @@ def command(
     name: str,
     *,
     as_json: bool,
+    html: str,
     toc: bool,
     raw: bool,
     wanted: str,
@@ -53,7 +64,9 @@ def command(
             return
         image = Library(space).image(found, platform.parse(wanted) if wanted else None)
         layers = inspection.layers(space, image)
-        if toc:
+        if html:
+            write_report(html, report(found, image, layers))
+        elif toc:
             for line in toc_lines(layers):
                 click.echo(line)
         elif as_json:
@@ -85,6 +98,7 @@ def layer_document(layer: LayerView) -> dict[str, object]:
         "size": layer.descriptor.size,
         "diffID": layer.diff_id,
         "mode": layer.mode,
+        "format": layer.format,
         "reason": layer.reason,
         "origins": list(layer.origins),
         "tocDigest": layer.toc_digest,
@@ -94,7 +108,27 @@ def layer_document(layer: LayerView) -> dict[str, object]:
             "end": prefetch_end(layer.landmark, layer.descriptor.size),
             "files": list(layer.prefetch),
         },
+        "lastBuild": build_document(layer.journal) if layer.journal else None,
     }
+
+
+def build_document(journal: Journal) -> dict[str, object]:
+    return {
+        "began": shown_time(journal.began),
+        "seconds": journal.seconds,
+        "mode": journal.layer.mode,
+        "reason": journal.layer.reason,
+        "requests": journal.layer.requests,
+        "bytesFetched": journal.layer.bytes_fetched,
+        "bytesRead": journal.layer.bytes_read,
+    }
+
+
+def write_report(path: str, page: str) -> None:
+    if path == "-":
+        click.echo(page, nl=False)
+    else:
+        Path(path).write_text(page, encoding="utf-8")
 
 
 def platforms(index: Index) -> list[str]:
@@ -140,6 +174,7 @@ def layer_text(number: int, layer: LayerView) -> Iterator[str]:
     size = megabytes(layer.descriptor.size)
     yield f"Layer {number}:     {layer.descriptor.digest}  {size}  {layer.mode}{reason}"
     yield f"  type       {plain_text(layer.descriptor.media_type)}"
+    yield f"  format     {layer.format}"
     yield f"  diff ID    {layer.diff_id}"
     if layer.toc_digest:
         yield f"  TOC        {plain_text(layer.toc_digest)}  {layer.files} entries"
@@ -153,6 +188,14 @@ def layer_text(number: int, layer: LayerView) -> Iterator[str]:
         more = len(layer.prefetch) - SHOWN_FILES
         if more > 0:
             yield f"    and {more} more (--json)"
+    if layer.journal is not None:
+        yield f"  last build {last_build(layer.journal)}"
+
+
+def last_build(journal: Journal) -> str:
+    layer = journal.layer
+    fetched = f"{megabytes(layer.bytes_fetched)} in {layer.requests} requests"
+    return f"{fetched}, read {layer.mode}, {shown_time(journal.began)}"
 
 
 def toc_lines(layers: list[LayerView]) -> Iterator[str]:

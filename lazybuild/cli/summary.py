@@ -9,11 +9,19 @@ from lazybuild.errors import LazybuildError, StepFailedError
 from lazybuild.events import Warned
 from lazybuild.request import BuildResult, BuildStats, LayerStats
 
+KILOBYTE, MEGABYTE = 1000, 1_000_000
 WHOLE_MEGABYTES = 9_500_000  # from here on a decimal says nothing
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= WHOLE_MEGABYTES else f"{size / 1e6:.1f} MB"
+
+
+def amount(size: int) -> str:
+    """The same for sizes that may be small."""
+    if size >= MEGABYTE:
+        return megabytes(size)
+    return f"{size / 1e3:.0f} kB" if size >= KILOBYTE else f"{size} B"
 
 
 def last_line(result: BuildResult) -> str:

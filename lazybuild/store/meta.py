@@ -25,9 +25,11 @@ from lazybuild.store import lock, schema
 BUSY_SECONDS = 60
 _BEST = "ORDER BY directory DESC, id LIMIT 1"
 RENEW_AFTER = 60.0
+OF_A_LAYER = "layer-"
 
 _FILE = "ino, size, mtime, ctime, digest"
 _LISTED = "(SELECT value FROM json_each(?))"
+_FORGET_LAYER = f"DELETE FROM memos WHERE kind GLOB '{OF_A_LAYER}*' AND key = ?"  # noqa: S608 - our own text
 _LAYER = (
     "id, descriptor, diff_id, directory, uncompressed_size, toc_digest, ordered, origins, created"
 )
@@ -143,6 +145,7 @@ class Meta:
     def delete_layer(self, layer_id: str) -> None:
         with self._write() as db:
             db.execute("DELETE FROM layers WHERE id = ?", (layer_id,))
+            db.execute(_FORGET_LAYER, (layer_id,))
 
     def drop_unused_layers(self, *, before: float, pinned: Collection[str]) -> list[Layer]:
         """Forget, and return, the layers that nobody used since, that no record holds and whose
@@ -161,6 +164,7 @@ class Meta:
             ]
             gone = [(layer.id,) for layer in dropped]
             db.executemany("DELETE FROM layers WHERE id = ?", gone)
+            db.executemany(_FORGET_LAYER, gone)
         return dropped
 
     def _layers(self, where: str, *values: str | float | None) -> list[LayerUse]:
@@ -220,14 +224,19 @@ class Meta:
         return self._one("SELECT 1 FROM records LIMIT 1") is not None
 
     # --- memos -----------------------------------------------------------------------------------
+    # A memo whose kind begins with OF_A_LAYER has the layer's id as its key, and goes with it.
 
     def memo_get(self, kind: str, key: str) -> str | None:
         row = self._one("SELECT value FROM memos WHERE kind = ? AND key = ?", kind, key)
         return str(row[0]) if row else None
 
     def memo_put(self, kind: str, key: str, value: str) -> None:
+        self.put_memos(kind, {key: value})
+
+    def put_memos(self, kind: str, values: Mapping[str, str]) -> None:
+        rows = [(kind, key, value, time.time()) for key, value in values.items()]
         with self._write() as db:
-            db.execute("REPLACE INTO memos VALUES (?, ?, ?, ?)", (kind, key, value, time.time()))
+            db.executemany("REPLACE INTO memos VALUES (?, ?, ?, ?)", rows)
 
     def memos(self, kind: str) -> dict[str, str]:
         return dict(self._all_rows("SELECT key, value FROM memos WHERE kind = ?", kind))

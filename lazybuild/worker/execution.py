@@ -68,7 +68,7 @@ def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]
             host=services.host,
         )
         with services.tracer.watch(vertex, base, step.merged):
-            ending = AnyOf(services.stop, services.lost())
+            ending = AnyOf(services.stop, services.lost(), services.unreadable())
             ended = run_sandboxed(spec, _listener(services, vertex), ending)
         if services.on_failure is not None and _failed(op.meta, ended):
             services.on_failure(vertex.name, lambda terminal: _shell(services, spec, terminal))

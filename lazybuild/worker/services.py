@@ -69,8 +69,9 @@ def nothing_to_restore(name: str, target: Path) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`host` is None outside of the namespaces. `check` raises when a lazy layer
-    could not be read, so that a step that failed for it is not taken for a broken program. `lost`
-    is set when the lazy file system ends during a step, `renew` puts another one in its place.
+    could not be read, so that a step that failed for it is not taken for a broken program, and
+    `unreadable` is set then, so that the step ends and does not wait for more of it. `lost` is set
+    when the lazy file system ends during a step, `renew` puts another one in its place.
     """
 
     store: Store
@@ -82,6 +83,7 @@ class Services:
     tracer: Tracer
     check: Callable[[], None]
     lost: Callable[[], threading.Event]
+    unreadable: Callable[[], threading.Event]
     renew: Callable[[], None]
     options: WriterOptions
     start: Start

@@ -25,7 +25,7 @@ from lazybuild.linux import syscalls
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.snapshots.lazyfs import messages
-from lazybuild.snapshots.lazyfs.messages import Body, LayerStats, Reply, Request
+from lazybuild.snapshots.lazyfs.messages import Body, LayerJournal, LayerStats, Reply, Request
 from lazybuild.store import Place
 
 _START_TIMEOUT, _PING_TIMEOUT, _END_TIMEOUT = 30.0, 10.0, 5.0
@@ -46,6 +46,7 @@ class Handlers:
 
     failed: Callable[[ReadFailure], None] | None = None
     died: Callable[[], None] | None = None
+    noted: Callable[[str], None] | None = None
 
 
 class DaemonDiedError(RegistryError):
@@ -168,6 +169,13 @@ class LazyFs:
         """Digests of the chunks of a layer that were read, in order of first reads."""
         return list(self._call(messages.ChunksRead(digest=digest)).chunks)
 
+    def journal(self, digest: Digest) -> LayerJournal:
+        """What was fetched of a layer and when, and its blob as cells."""
+        found = self._call(messages.Journal(digest=digest)).journal
+        if found is None:
+            raise RuntimeError("the daemon answered with something else")
+        return found
+
     def ping(self) -> float:
         """Age in seconds of the oldest read that waits; raises when the daemon does not answer."""
         return self._call(messages.Ping(), _PING_TIMEOUT).oldest
@@ -245,6 +253,10 @@ class LazyFs:
         self._bury()
 
     def _take(self, reply: Reply) -> None:
+        if reply.note:
+            if self._handlers.noted is not None:
+                self._handlers.noted(reply.note)
+            return
         if reply.id == 0 and reply.fault is not None:
             error = messages.raised(reply.fault)
             failure = ReadFailure(digest=reply.digest, path=reply.name, error=error)

@@ -56,7 +56,7 @@ class Daemon:
 
     def _do(self, request: Request) -> Reply:
         if isinstance(request.body, messages.Start):
-            self._service = Service(request.body, self._failed)
+            self._service = Service(request.body, self._failed, self._note)
             return Reply(id=request.id)
         if self._service is None:
             raise RuntimeError("not started")
@@ -67,6 +67,9 @@ class Daemon:
         name = path.decode("utf-8", "backslashreplace")
         self._send(Reply(id=0, fault=messages.fault(error), digest=layer.digest, name=name))
 
+    def _note(self, text: str) -> None:
+        self._send(Reply(id=0, note=text))
+
     def _send(self, reply: Reply) -> None:
         with self._sending:
             try:
@@ -75,7 +78,7 @@ class Daemon:
                 return  # nobody listens any more; `run` sees the end as well
 
 
-def _perform(service: Service, request: Request) -> Reply:  # noqa: PLR0911  one for each request
+def _perform(service: Service, request: Request) -> Reply:  # noqa: C901, PLR0911  one for each request
     number = request.id
     match request.body:
         case messages.Add() as ask:
@@ -92,6 +95,8 @@ def _perform(service: Service, request: Request) -> Reply:  # noqa: PLR0911  one
             return Reply(id=number, path=service.whole(digest))
         case messages.ChunksRead(digest=digest):
             return Reply(id=number, chunks=service.chunks_read(digest))
+        case messages.Journal(digest=digest):
+            return Reply(id=number, journal=service.journal(digest))
         case messages.Stats():
             return Reply(id=number, layers=service.stats())
         case messages.Trace(start=start):

@@ -4,13 +4,17 @@ Owns the figures and the budget for guesses; asks for nothing itself. The counte
 `reader` alone, under its lock.
 """
 
+import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.ranges import RangeReader
+from lazybuild.snapshots.lazyfs.blobmap import Part
+from lazybuild.snapshots.lazyfs.fetchlog import FetchLog
 from lazybuild.snapshots.lazyfs.flight import NoLocks, RangeLocks
 from lazybuild.snapshots.lazyfs.plan import BlobOrder
 from lazybuild.snapshots.lazyfs.tree import Tree
@@ -55,6 +59,7 @@ class Why(IntEnum):
 
 
 _GUESSES = (Why.AHEAD, Why.SPECULATION)
+_TOUCHED = re.compile(rb"[^\0]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +87,7 @@ class LazyLayer:
     cached: bool = True  # a local blob is its own cache
     order: BlobOrder = field(init=False)
     figures: Figures = field(default_factory=Figures)
+    log: FetchLog = field(default_factory=FetchLog)
     read_order: "array[int]" = field(default_factory=lambda: array("I"))
     filling: bool = False  # all that is missing has been queued
     read: bytearray = field(init=False)
@@ -111,3 +117,25 @@ class LazyLayer:
 
     def packed(self, chunk: int) -> int:
         return self.tree.chunks.end[chunk] - self.tree.chunks.offset[chunk]
+
+    def parts(self) -> Iterator[Part]:
+        """What of the blob was fetched or read; chunks that share a member count once."""
+        chunks, found = self.tree.chunks, dict[int, tuple[int, str]]()
+        for chunk in self._touched():
+            state, offset = self._state(chunk), chunks.offset[chunk]
+            if state != "spare" or offset not in found:
+                found[offset] = chunks.end[chunk], state
+        return (Part(offset, end, state) for offset, (end, state) in found.items())
+
+    def _touched(self) -> set[int]:
+        fetched = {match.start() for match in _TOUCHED.finditer(self.why)}
+        return fetched.union(self.read_order.tolist())
+
+    def _state(self, chunk: int) -> str:
+        """The field of a `blobmap.Cell` that its bytes count for."""
+        why = self.why[chunk]
+        if why == Why.ASKED:
+            return "asked"
+        if not self.read[chunk]:
+            return "spare"
+        return "kept" if why == Why.LOCAL else "ahead"

@@ -18,6 +18,8 @@ from lazybuild.errors import (
     UsageError,
 )
 from lazybuild.estargz.toc import TocEntry
+from lazybuild.snapshots.lazyfs.blobmap import Cell
+from lazybuild.snapshots.lazyfs.fetchlog import Fetch
 
 _KINDS: Mapping[str, type[LazybuildError]] = {
     kind.__name__: kind
@@ -101,6 +103,12 @@ class ChunksRead(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     digest: str
 
 
+class Journal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask what was fetched of a layer, when, and for a map of its blob."""
+
+    digest: str
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Ask for the figures of all layers."""
 
@@ -119,7 +127,10 @@ class Close(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Unmount and end."""
 
 
-Body = Start | Add | Prefetch | Settle | Probe | Whole | ChunksRead | Stats | Trace | Ping | Close
+Body = (
+    Start | Add | Prefetch | Settle | Probe | Whole | ChunksRead | Journal | Stats | Trace | Ping
+    | Close
+)  # fmt: skip
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -149,6 +160,14 @@ class LayerStats(msgspec.Struct, frozen=True, kw_only=True):
     prefetch_end: int = 0
 
 
+class LayerJournal(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests for a layer, of which `left_out` more are not listed, and its blob as cells."""
+
+    fetches: tuple[Fetch, ...]
+    left_out: int
+    cells: tuple[Cell, ...]
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to request `id`, or an event when that is 0. Unused fields keep their defaults."""
 
@@ -161,6 +180,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerStats, ...] = ()
     trace: tuple[tuple[str, str], ...] = ()
     chunks: tuple[str, ...] = ()
+    journal: LayerJournal | None = None
+    note: str = ""  # event: what the user should hear of
     digest: str = ""  # event: layer of a read that failed, and below its path
     name: str = ""
 

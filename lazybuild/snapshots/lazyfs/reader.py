@@ -9,6 +9,7 @@ called from many threads; calls that fetch block.
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -191,7 +192,8 @@ class ChunkReader:
         try:
             with self.gate.slot(urgent=wanted is not None):
                 span = self._lock_and_look(flight, held)
-                raw = memoryview(self._request(flight.layer, span)) if span.chunks else None
+                why = flight.why if wanted is None else Why.ASKED
+                raw = memoryview(self._request(flight.layer, span, why)) if span.chunks else None
         except Exception as error:
             held.close()
             for chunk, future in flight.landing.items():
@@ -253,16 +255,17 @@ class ChunkReader:
             part = arrived.raw[table.offset[chunk] - start : table.end[chunk] - start]
             self._accept(flight, chunk, part)
 
-    def _request(self, layer: LazyLayer, span: Span, *, tried: int | None = None) -> bytes:
-        length = span.end - span.start
+    def _request(
+        self, layer: LazyLayer, span: Span, why: Why, *, tried: int | None = None
+    ) -> bytes:
+        length, begin = span.end - span.start, time.time()
         if tried is None:
             raw = layer.source.read_at(span.start, length)
         else:
             raw = layer.source.reread_at(span.start, length, tried=tried)
-        with self._lock:
-            layer.figures.requests += 1
-            layer.figures.bytes_fetched += length
-            layer.figures.refetched += tried is not None
+        if layer.cached:
+            self._note_request(layer, length, again=tried is not None)
+            layer.log.add(begin, span.start, length, why.name.lower())
         if len(raw) != length:
             raise IntegrityError(f"{len(raw)} bytes of {length} came from layer {layer.digest}")
         return raw
@@ -284,7 +287,8 @@ class ChunkReader:
         trouble: LazybuildError | None = None
         for tried in range(max(1, len(layer.source.hosts))):
             try:
-                data = _decode(layer, chunk, memoryview(self._request(layer, span, tried=tried)))
+                raw = memoryview(self._request(layer, span, Why.ASKED, tried=tried))
+                data = _decode(layer, chunk, raw)
             except LazybuildError as error:
                 trouble = error
                 continue
@@ -302,6 +306,12 @@ class ChunkReader:
             layer.present[chunk] = 1
 
     # figures
+
+    def _note_request(self, layer: LazyLayer, length: int, *, again: bool) -> None:
+        with self._lock:
+            layer.figures.requests += 1
+            layer.figures.bytes_fetched += length
+            layer.figures.refetched += again
 
     def _note_read(self, layer: LazyLayer, chunk: int) -> None:
         with self._lock:

@@ -7,17 +7,19 @@ room is loaded in the background when the first mount stands. Methods may block 
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazybuild.errors import LazybuildError, UsageError
+from lazybuild.events import Event, Noted, Warned
 from lazybuild.linux import syscalls
 from lazybuild.oci import digest as oci_digest
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest, hex_part
-from lazybuild.snapshots.lazyfs import messages
+from lazybuild.snapshots.lazyfs import blobmap, messages
 from lazybuild.snapshots.lazyfs.cache import open_cache
+from lazybuild.snapshots.lazyfs.fetchlog import FetchLog, Logged
 from lazybuild.snapshots.lazyfs.flight import BlobLocks
 from lazybuild.snapshots.lazyfs.fuse import Hooks, OnFailure, Server, open_and_mount
 from lazybuild.snapshots.lazyfs.layer import LazyLayer, Source, Why
@@ -41,10 +43,13 @@ _GUESSED_FROM = (Why.ASKED, Why.AHEAD, Why.EXPECTED, Why.SPECULATION, Why.LATER)
 class Service:
     """One lazy file system."""
 
-    def __init__(self, start: messages.Start, on_failure: OnFailure) -> None:
+    def __init__(
+        self, start: messages.Start, on_failure: OnFailure, note: Callable[[str], None]
+    ) -> None:
         self._mountpoint, self._store = Path(start.mountpoint), Path(start.store)
         self._config = start.registry
         self._on_failure = on_failure
+        self._note = note
         self.reader = ChunkReader(open_cache(self._store))
         self._prefetcher = Prefetcher(self.reader)
         self._speculator = Speculator(self.reader, self._prefetcher)
@@ -79,8 +84,9 @@ class Service:
         source = self._source(ask, digest)
         if not ask.blob:
             self._warm_up(source)
+        log = FetchLog()
         tree, reason = open_tree(
-            source,
+            source if ask.blob else Logged(source, log, "toc"),
             ask.annotations,
             ask.toc_digest,
             unverified=ask.digest if ask.unverified else "",
@@ -94,6 +100,7 @@ class Service:
             tree=tree,
             source=source,
             cached=not local,
+            log=log,
             locks=BlobLocks(self._store / "locks" / "fetch", digest),
         )
         return self._show(layer), ""
@@ -156,8 +163,14 @@ class Service:
                 from lazybuild.registry.client import Registry  # noqa: PLC0415  slow to load
                 from lazybuild.registry.config import RegistryConfig  # noqa: PLC0415
 
-                self._registry = Registry(RegistryConfig.from_json(self._config))
+                config = RegistryConfig.from_json(self._config)
+                self._registry = Registry(config, self._tell)
             return self._registry
+
+    def _tell(self, event: Event) -> None:
+        """What the registry room says on the way: whom it waits for, what it can't do lazily."""
+        if isinstance(event, Noted | Warned):
+            self._note(event.message)
 
     def _layer(self, digest: str) -> LazyLayer:
         layer = self._layers.get(digest)
@@ -224,6 +237,13 @@ class Service:
     def chunks_read(self, digest: str) -> tuple[str, ...]:
         layer = self._layer(digest)
         return tuple(layer.chunk_digest(chunk) for chunk in list(layer.read_order))
+
+    def journal(self, digest: str) -> messages.LayerJournal:
+        layer = self._layer(digest)
+        size, fetches = layer.source.size, layer.log.fetches
+        cells = blobmap.draw(layer.parts(), size=size, count=blobmap.cells_for(size))
+        left_out = layer.log.requests - len(fetches)
+        return messages.LayerJournal(fetches=fetches, left_out=left_out, cells=cells)
 
     def stats(self) -> tuple[messages.LayerStats, ...]:
         return tuple(_stats(layer) for layer in list(self._layers.values()))
