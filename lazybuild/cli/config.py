@@ -69,6 +69,18 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--retry-delay", default="", metavar="DURATION", help="Wait before the first of these."
         ),
+        click.option(
+            "--registry-timeout",
+            default="",
+            metavar="DURATION",
+            help="How long a registry or a credential helper may be silent.",
+        ),
+        click.option(
+            "--registry-patience",
+            default="",
+            metavar="DURATION",
+            help="How long a read of a lazy layer waits for a registry that went away.",
+        ),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)
@@ -77,11 +89,20 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def registries(values: dict[str, Any]) -> RegistryConfig:
     """Take the registry flags out of a command's values."""
-    retries, delay = values.pop("retry"), values.pop("retry_delay")
+    retries = values.pop("retry")
+    delay = _duration(values, "retry_delay")
+    silence, patience = (
+        _duration(values, "registry_timeout"),
+        _duration(values, "registry_patience"),
+    )
     defaults = RegistryConfig()
     return RegistryConfig(
         retries=defaults.retries if retries is None else max(retries, 0),
-        retry_wait=durations.seconds(delay, "--retry-delay") if delay else defaults.retry_wait,
+        retry_wait=defaults.retry_wait if delay is None else delay,
+        connect_timeout=min(silence or defaults.connect_timeout, defaults.connect_timeout),
+        stall_timeout=silence or defaults.stall_timeout,
+        helper_timeout=silence or defaults.helper_timeout,
+        patience=defaults.patience if patience is None else patience,
         environ=dict(os.environ),
         insecure=tuple(values.pop("insecure_registry")),
         authfile=values.pop("authfile"),
@@ -89,6 +110,12 @@ def registries(values: dict[str, Any]) -> RegistryConfig:
         cert_dir=values.pop("cert_dir"),
         tls_verify=values.pop("tls_verify"),
     )
+
+
+def _duration(values: dict[str, Any], name: str) -> float | None:
+    """The seconds that a flag says, None when it was not given."""
+    text = values.pop(name)
+    return durations.seconds(text, f"--{name.replace('_', '-')}") if text else None
 
 
 def assignments(texts: tuple[str, ...], flag: str, *, from_environment: bool) -> dict[str, str]:

@@ -64,5 +64,9 @@ def find_credentials(config: RegistryConfig, warn: Callable[[str], None]) -> cre
         files.append(creds.parse(inline.encode(), "$DOCKER_AUTH_CONFIG"))
     files += [creds.load(path, warn) for path in config.auth_files()]
     return creds.Credentials(
-        [file for file in files if file], explicit=explicit, environ=environ, warn=warn
+        [file for file in files if file],
+        explicit=explicit,
+        environ=environ,
+        warn=warn,
+        helper_seconds=config.helper_timeout,
     )

@@ -33,6 +33,7 @@ class RegistryConfig:
     retry_wait: float = 1.0
     connect_timeout: float = 10.0
     stall_timeout: float = 15.0
+    helper_timeout: float = 30.0
     patience: float = 120.0
     seconds: float | None = None
     upload_chunk: int = 0  # bytes; 0 is one request for the whole blob

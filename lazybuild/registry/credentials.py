@@ -26,7 +26,7 @@ DOCKER_HUB: Final = "docker.io"
 _HUB_URL: Final = "https://index.docker.io/v1/"
 _HUB_NAMES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 _HELPER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HELPER_SECONDS: Final = 30
+HELPER_SECONDS: Final = 30.0
 _FILE_LIMIT: Final = 1 << 20
 _TOKEN_USER: Final = "<token>"  # noqa: S105  # the helper protocol's word for an identity token
 
@@ -72,8 +72,10 @@ class Credentials:
         explicit: Credential | None = None,
         environ: Mapping[str, str],
         warn: Callable[[str], None],
+        helper_seconds: float = HELPER_SECONDS,
     ) -> None:
         self._files = files
+        self._helper_seconds = helper_seconds
         self._explicit = explicit
         self._environ = environ
         self._warn = warn
@@ -103,18 +105,22 @@ class Credentials:
     def _from_helper(self, file: ConfigFile, registry: str) -> Credential | None:
         for key, helper in file.helpers.items():
             if _normal(key) == registry:
-                return ask_helper(helper, _server(registry), environ=self._environ)
+                return self._ask(helper, registry)
         return None
 
     def _from_store(self, file: ConfigFile, registry: str) -> Credential | None:
         if not file.store:
             return None
         try:
-            return ask_helper(file.store, _server(registry), environ=self._environ)
+            return self._ask(file.store, registry)
         except RegistryError as error:
             # The store is for all registries; a public one must not fail for its sake.
             self._warn(f"{error.message} (credsStore in {file.name}); going on without it")
             return None
+
+    def _ask(self, helper: str, registry: str) -> Credential | None:
+        server = _server(registry)
+        return ask_helper(helper, server, environ=self._environ, seconds=self._helper_seconds)
 
 
 def load(path: Path, warn: Callable[[str], None], *, required: bool = False) -> ConfigFile | None:
@@ -154,9 +160,11 @@ def parse(data: bytes, name: str) -> ConfigFile:
     )
 
 
-def ask_helper(name: str, server: str, *, environ: Mapping[str, str]) -> Credential | None:
+def ask_helper(
+    name: str, server: str, *, environ: Mapping[str, str], seconds: float = HELPER_SECONDS
+) -> Credential | None:
     """Run `docker-credential-NAME get`; None if it knows nothing of the server."""
-    status, output, complaint = run_helper(name, "get", server, environ=environ)
+    status, output, complaint = run_helper(name, "get", server, environ=environ, seconds=seconds)
     program = f"docker-credential-{name}"
     if status != 0:
         if "credentials not found" in output or "no credentials" in output.lower():
@@ -168,6 +176,7 @@ def ask_helper(name: str, server: str, *, environ: Mapping[str, str]) -> Credent
     except (ValueError, TypeError, KeyError):
         raise RegistryError(
             f"{program} answered for {server} with something else than JSON of Username and Secret"
+            f"{': ' if complaint else ''}{scrub(complaint)}"
         ) from None
     if not isinstance(username, str) or not isinstance(secret, str):
         raise RegistryError(f"{program}: Username and Secret for {server} are not strings")
@@ -177,7 +186,12 @@ def ask_helper(name: str, server: str, *, environ: Mapping[str, str]) -> Credent
 
 
 def run_helper(
-    name: str, verb: str, text: str, *, environ: Mapping[str, str]
+    name: str,
+    verb: str,
+    text: str,
+    *,
+    environ: Mapping[str, str],
+    seconds: float = HELPER_SECONDS,
 ) -> tuple[int, str, str]:
     """Status, standard output and the first line of the complaints of a helper."""
     import subprocess  # noqa: PLC0415  # most builds start no helper
@@ -189,12 +203,12 @@ def run_helper(
             input=text.encode(),
             capture_output=True,
             env=dict(environ),
-            timeout=_HELPER_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise RegistryError(
-            f"docker-credential-{name} gave no answer within {_HELPER_SECONDS} s"
+            f"docker-credential-{name} gave no answer within {seconds:g} s"
         ) from None
     except OSError as error:
         raise RegistryError(f"{program} can't be started: {error.strerror}") from error

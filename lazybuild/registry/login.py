@@ -83,7 +83,9 @@ def _helper(value: dict[str, object], host: str) -> str:
 
 
 def _run(helper: str, verb: str, text: str, config: RegistryConfig) -> None:
-    status, output, complaint = creds.run_helper(helper, verb, text, environ=config.environ)
+    status, output, complaint = creds.run_helper(
+        helper, verb, text, environ=config.environ, seconds=config.helper_timeout
+    )
     if status:
         raise RegistryError(
             f"docker-credential-{helper} {verb} failed: {scrub(complaint or output)}"

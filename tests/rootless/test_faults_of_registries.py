@@ -48,8 +48,6 @@ def files(registry, text=READ):
             Fault(path="/manifests/", status=429, headers={"Retry-After": "1"}), id="2-busy"
         ),
         pytest.param(Fault(method="GET", path=BLOB, reset=True, after=2), id="6-reset"),
-        pytest.param(Fault(method="GET", path=BLOB, cut=100, after=2), id="6-cut"),
-        pytest.param(Fault(method="GET", path=BLOB, ignore_range=True, after=2), id="10-no-range"),
         pytest.param(Fault(method="GET", path=BLOB, flip=5000, after=8), id="12-flipped-bit"),
     ],
 )
@@ -64,11 +62,6 @@ def test_no_5_a_dead_credential_fails_before_the_step_begins(registry, builder):
     run = builder.build(files(registry), *OFF, expect=104)
     assert " read\n" not in run.err
     assert "403" in run.err
-
-
-def test_no_10_a_registry_without_ranges_is_read_whole_and_that_is_said(registry, builder):
-    registry.fault(Fault(method="GET", path=BLOB, ignore_range=True, times=ALWAYS))
-    assert " read\n" in builder.build(files(registry), *OFF).err
 
 
 def test_no_89_a_range_other_than_the_one_asked_for_is_not_taken(registry, builder):
@@ -111,6 +104,10 @@ def test_no_39_a_chunk_cache_that_is_removed_is_made_anew(registry, builder):
         pytest.param(Fault(method="PUT", path="/made/", status=500), id="16-500"),
         pytest.param(Fault(method="PATCH|PUT", path="/made/blobs", status=404), id="16-lost"),
         pytest.param(Fault(method="PUT", path="/made/manifests", reset=True), id="16-reset"),
+        pytest.param(
+            Fault(method="POST", path="/made/", status=429, headers={"Retry-After": "1"}),
+            id="16-busy",
+        ),
     ],
 )
 def test_no_16_a_push_goes_on_after_a_fault(registry, builder, fault):

@@ -118,7 +118,7 @@ def test_a_repository_that_can_not_be_written_is_no_failure(registry, machine):
     registry.fault(Fault(method="POST", path="/base/blobs/uploads/", status=403, times=ALWAYS))
     builder = machine()
     run = builder.build(files(registry))
-    assert "403" not in run.err
+    assert "403 Forbidden" not in run.err
     told = builder.build(
         files(registry), "--no-cache", "--profile-to", f"{registry.host}/base", "--no-cache"
     )

@@ -242,13 +242,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, registry: LocalRegistry, request: Requested, fault: Fault) -> Reply:
         if fault.status:
             return Reply(fault.status, dict(fault.headers), fault.body)
-        if fault.redirect:
+        refused = registry.door.answer(request, registry.url)
+        if fault.redirect and not refused:
             glue = "&" if "?" in self.path else "?"
             place = f"{fault.redirect}{self.path}{glue if fault.query else ''}{fault.query}"
             return Reply(307, {"Location": place, **fault.headers})
         if fault.ignore_range:
             request.headers.pop("range", None)
-        reply = registry.door.answer(request, registry.url) or answer(registry, request)
+        reply = refused or answer(registry, request)
         reply.headers.update(fault.headers)
         if fault.content_range:
             reply.headers["Content-Range"] = fault.content_range
