@@ -76,7 +76,7 @@ def convert(
         made.append((new.descriptor, new.diff_id))
         space.sink(Noted(message=_told(number, layer.descriptor, new.descriptor)))
     return Converted(
-        descriptor=_image(space, image, made),
+        descriptor=image_of(space, image, made),
         before=sum(item.size for item in image.manifest.layers),
         after=sum(descriptor.size for descriptor, _ in made),
         kept=kept,
@@ -207,7 +207,8 @@ def _remember(space: Space, written: Written) -> tuple[Descriptor, str]:
     return descriptor, known.id
 
 
-def _image(space: Space, image: Image, made: list[tuple[Descriptor, DiffID]]) -> Descriptor:
+def image_of(space: Space, image: Image, made: Sequence[tuple[Descriptor, DiffID]]) -> Descriptor:
+    """The manifest of an image with other layers, which are in the same order."""
     config = replace(image.config, diff_ids=tuple(diff_id for _, diff_id in made))
     manifest = Manifest(
         config=_put(space, OCI_CONFIG, codec.encode(config)),

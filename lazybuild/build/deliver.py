@@ -82,12 +82,16 @@ class Delivered:
     names: tuple[str, ...]
 
 
-def deliver(space: Space, request: BuildRequest, images: Sequence[Ready]) -> Delivered:
-    """Do every output, of the images for all platforms together."""
+def deliver(
+    space: Space, request: BuildRequest, images: Sequence[Ready], *, named: bool = True
+) -> Delivered:
+    """Do every output, of the images for all platforms together. `named` False leaves the names of
+    the store alone.
+    """
     names = [reference.parse(tag) for tag in request.tags]
     index = _index(space, images)
     top = codec.describe(codec.parse_index(index)) if index else images[0].built.descriptor
-    for name in names:
+    for name in names if named else ():
         space.store.tag(str(name), top)
     for output in request.outputs:
         if output.type in FILES:

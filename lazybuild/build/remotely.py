@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lazybuild.build import inputs, lent, translate
+from lazybuild.build import inputs, lent, reorder, translate
 from lazybuild.build.collect import Collector, task
 from lazybuild.build.compiling import compile_checked, distinct, linked
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.labels import labelled
+from lazybuild.build.run import open_space
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError, HostError, LazybuildError, UsageError
 from lazybuild.events import Noted, Sink, Warned
 from lazybuild.llb.ops import Platform
-from lazybuild.oci import reference
+from lazybuild.oci import codec, reference
 from lazybuild.registry import assembly
 from lazybuild.remote import engine, exports
 from lazybuild.remote.crew import Crew
@@ -36,7 +37,6 @@ from lazybuild.request import (
     Target,
 )
 from lazybuild.solver.once import gather
-from lazybuild.store import Store
 from lazybuild.wire import dial
 from lazybuild.wire.contents import Contents
 from lazybuild.wire.dial import Tls
@@ -138,15 +138,20 @@ def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
     started, read = time.monotonic(), closure[-1]
     request, events = read.request, read.events
     address = dial.parse(builder.address)
-    plan = exports.plan(
-        request.outputs,
-        [str(reference.parse(tag)) for tag in request.tags],
-        _attrs(request),
-        inside_docker=address.kind == "docker",
-    )
     caches = lent.caches(request, events)
-    with Store(request.root) as store, store.lease("lent"):
-        images = lent.images(store, [read.given for read in closure])
+    theirs, ours = reorder.split(request.outputs)
+    with (
+        open_space(request, events) as space,
+        space.store.scratch.directory("from-builder") as home,
+    ):
+        archive = home / "image.tar"
+        plan = exports.plan(
+            [*theirs, *([reorder.fetched(archive)] if ours else [])],
+            [str(reference.parse(tag)) for tag in request.tags],
+            _attrs(request),
+            inside_docker=address.kind == "docker",
+        )
+        images = lent.images(space.store, [read.given for read in closure])
         job = Job(
             address=address,
             tls=Tls(
@@ -160,9 +165,18 @@ def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
             pull=request.pull is Pull.ALWAYS,
             stop=request.stop,
         )
-        said = engine.build(job, _compiler(closure), events)
+        made: list[Compiled] = []
+        said = engine.build(job, _compiler(closure, made), events)
+        result = _result(request, builder, said, events, started)
+        if ours:
+            delivered = reorder.hand_out(space, request, ours, archive, made)
+            result = replace(
+                result,
+                digest=delivered.descriptor.digest,
+                descriptor=json.loads(codec.encode(delivered.descriptor)),
+            )
     caches.finish(said)
-    return _result(request, builder, said, events, started)
+    return result
 
 
 def _refuse(request: BuildRequest) -> None:
@@ -186,14 +200,17 @@ def _refuse(request: BuildRequest) -> None:
             raise UsageError(f"{flag} does not work with --builder")
 
 
-def _compiler(closure: Sequence[Read]) -> engine.Compile:
+def _compiler(closure: Sequence[Read], kept: list[Compiled]) -> engine.Compile:
+    """`kept` gets what the target is made of."""
+
     def compile_(
         here: Platform, images: GatewayImages
     ) -> tuple[Sequence[Text], Sequence[Compiled]]:
         made: dict[str, Sequence[Compiled]] = {}
         for read in closure:
             made[read.target.name] = _compiled(read, made, here, images)
-        return [_text(read) for read in closure], made[closure[-1].target.name]
+        kept[:] = made[closure[-1].target.name]
+        return [_text(read) for read in closure], kept
 
     return compile_
 
