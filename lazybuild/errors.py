@@ -38,12 +38,13 @@ class LazybuildError(Exception):
     """A failure with a message for the user: what, where, and in `hint` what to do.
 
     `span` is the instruction it belongs to, filled in by the solver when the op did not know it;
-    `source` the text of that file and `target` the one it belongs to among several, filled in by
-    the build.
+    `vertex` is the digest of that step; `source` the text of that file and `target` the one it
+    belongs to among several, filled in by the build.
     """
 
     exit_code = 1
     span: Span | None = None
+    vertex = ""
     source = ""
     target = ""
 

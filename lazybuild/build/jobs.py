@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 from lazybuild.build.collect import Collector
 from lazybuild.build.engine import Engine
@@ -57,15 +58,19 @@ def located(job: Job) -> Iterator[None]:
 
 
 def blame(jobs: Sequence[Job], error: LazybuildError) -> None:
-    """Find the target that an error of the solve belongs to: by the instruction it points at."""
+    """Find the target that an error of the solve belongs to: the first that has the step."""
     for job in jobs:
-        vertices = (vertex for head in job.heads for vertex in walk(head))
-        if len(jobs) == 1 or any(error.span in vertex.options.spans for vertex in vertices):
+        vertices = {vertex.digest for head in job.heads for vertex in walk(head)}
+        if len(jobs) == 1 or error.vertex in vertices:
             _fill(job, error)
             return
 
 
 def _fill(job: Job, error: LazybuildError) -> None:
-    if error.span is None or error.span.path == (job.given.title or job.given.path):
+    """A frontend image knows its file by the name alone, which several targets may have."""
+    own, span = job.given.title or job.given.path, error.span
+    if span is not None and job.given.frontend is not None and span.path == PurePath(own).name:
+        error.span = replace(span, path=own)
+    if error.span is None or error.span.path == own:
         error.source = error.source or job.given.source
     error.target = error.target or job.name

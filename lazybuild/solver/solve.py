@@ -231,8 +231,10 @@ class blame:  # noqa: N801 - reads as a statement
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, LazybuildError) and error.span is None and self._vertex.options.spans:
-            error.span = self._vertex.options.spans[0]
+        spans = self._vertex.options.spans
+        if isinstance(error, LazybuildError) and spans and not error.vertex:
+            error.vertex = self._vertex.digest
+            error.span = error.span or spans[0]
 
 
 def digest_of(parts: list[object]) -> str:

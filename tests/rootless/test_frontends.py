@@ -1,5 +1,6 @@
 """Builds by a frontend image: ours gives what the built-in compiler does, others what they like."""
 
+import json
 import subprocess
 import textwrap
 import time
@@ -270,3 +271,24 @@ def test_a_frontend_that_does_not_do_its_part_is_one_clear_error(told, fault):
     assert text in error
     assert "/shell:1" in error
     assert "Traceback" not in made.err
+
+
+def test_targets_by_frontends_are_built_in_one_solve(builder, registry, base):
+    """Each knows its directory as `context`; the graphs must not take one for the other."""
+    syntax = (
+        f"# syntax={registry.host}/own:1\nFROM {base}\nCOPY file /file\nRUN cat /file > /made\n"
+    )
+    files = {}
+    for name in ("one", "two"):
+        files |= {f"{name}/Dockerfile": syntax, f"{name}/file": name}
+    home = builder.context(files)
+    targets = {n: {"context": str(home / n), "tags": [f"baked/{n}:1"]} for n in ("one", "two")}
+    (home / "docker-bake.json").write_text(json.dumps({"target": targets}))
+    run = builder.run("bake", "-f", home / "docker-bake.json")
+    assert "[two internal] run frontend" in run.err
+    for name in ("one", "two"):
+        assert builder.run("run", f"baked/{name}:1", "cat", "/made").out == name
+    (home / "two/Dockerfile").write_text(syntax.replace("cat /file", "cat /nowhere"))
+    run = builder.run("bake", "-f", home / "docker-bake.json", expect=1)
+    assert "ERROR: target two: " in run.err
+    assert "two/Dockerfile:4" in run.err
