@@ -89,6 +89,7 @@ class Exporter:
         folders = [*refs, self._solve(offer.folder())]
         mounts = [(f"{LAYERS}/{number}", ref) for number, ref in enumerate(folders)]
         program = Program(
+            name="what offers them",
             argv=self.tool.argv("frontend.loopback", offer.name, *offer.manifests),
             env=self.tool.env,
             mounts=[("/", self._solve(self.tool.root)), *mounts],

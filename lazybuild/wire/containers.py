@@ -27,8 +27,9 @@ MAX_SAID = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What runs: `mounts` are (directory, ref), the root "/" among them."""
+    """What runs: `mounts` are (directory, ref), the root "/" among them; `name` is for errors."""
 
+    name: str
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     mounts: Sequence[tuple[str, str]]
@@ -62,7 +63,7 @@ class Process:
     """Hears one program over ExecProcess. Raises RemoteError where it ends by itself."""
 
     def __init__(self, caller: Caller, container: str, program: Program) -> None:
-        self._program = " ".join(program.argv)
+        self._program = program.name
         self._said = b""
         self._asked: queue.SimpleQueue[pb.ExecMessage | None] = queue.SimpleQueue()
         meta = ops_pb2.Meta(args=program.argv, env=program.env, cwd="/")

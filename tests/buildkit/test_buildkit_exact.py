@@ -11,6 +11,7 @@ import tarfile
 
 import pytest
 from support.buildkitd import Buildkitd, missing
+from test_buildkit_differential import image as whole
 from test_buildkit_frontend import _blob, _manifests
 
 from lazybuild.estargz.reader import open_toc
@@ -120,12 +121,21 @@ def test_what_steps_open_comes_first_too(moby, context):
 
 
 def test_the_files_are_those_of_a_plain_build(moby, context):
-    """Deletions among them, though BuildKit saw only the layers."""
+    """In BuildKit's own view, deletions among them, and in the layers; config and history too.
+
+    Not compared is that /warm and /again are one file: BuildKit's own layers forget it.
+    """
     plain = ("--build-arg", "LAZYBUILD_OUTPUT=plain")
     want = exported(moby, context, *HOST, *plain, kind="tar")[1]
     ours = exported(moby, context, *HOST, kind="tar")[1]
     marks = {".prefetch.landmark", ".no.prefetch.landmark", "stargz.index.json"}
     assert {name: data for name, data in ours.items() if name not in marks} == want
+    found = []
+    for flags in (plain, ()):
+        exported(moby, context, *HOST, *flags)
+        (files, _), *about = whole(moby.shared / f"{context.name}.oci")
+        found.append([files, *about])
+    assert found[0] == found[1]
 
 
 def test_dockerd_with_its_own_network(moby, context):

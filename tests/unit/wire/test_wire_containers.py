@@ -27,7 +27,9 @@ def gateway(bridge):
 
 
 def program(text, **more):
-    return Program(argv=(sys.executable, "-c", text), mounts=[("/", "0"), ("/x", "1")], **more)
+    return Program(
+        name="it", argv=(sys.executable, "-c", text), mounts=[("/", "0"), ("/x", "1")], **more
+    )
 
 
 def test_it_speaks_until_it_is_not_wanted(bridge, gateway):
@@ -54,6 +56,6 @@ def test_it_has_the_environment_it_is_given(gateway):
 def test_what_it_says_before_it_fails_is_told(gateway):
     with (
         gateway.run(program("import sys; sys.exit('no port')")) as process,
-        pytest.raises(RemoteError, match=r"ended: no port\nexit code: 1"),
+        pytest.raises(RemoteError, match=r"^it ended: no port\nexit code: 1$"),
     ):
         process.line()
