@@ -152,6 +152,8 @@ class Server:
             self._send([protocol.reply_error(unique, error.errno or errno.EIO)])
         except (LookupError, struct.error):
             self._send([protocol.reply_error(unique, errno.EINVAL)])
+        except MemoryError:
+            self._send([protocol.reply_error(unique, errno.ENOMEM)])
         else:
             if out is not None:
                 self._reply(unique, out)
@@ -232,8 +234,14 @@ class Server:
         out = self._pieces(shown, ino, offset, size)
         if out is None:
             self._waiting[unique] = time.monotonic()
-            self._pool.submit(self._read_later, unique, shown, ino, offset, size)
+            self._read_elsewhere(unique, shown, ino, offset, size)
         return out
+
+    def _read_elsewhere(self, unique: int, shown: Shown, ino: int, offset: int, size: int) -> None:
+        try:
+            self._pool.submit(self._read_later, unique, shown, ino, offset, size)
+        except RuntimeError:  # no thread more is to be had, and somebody waits
+            self._read_later(unique, shown, ino, offset, size)
 
     def _pieces(self, shown: Shown, ino: int, offset: int, size: int) -> Buffers | None:
         layer, out = shown.layer, list[memoryview]()

@@ -4,7 +4,8 @@ import pytest
 from support.layers import file, link
 from support.lazylayers import lazy_layer
 
-from lazybuild.snapshots.lazyfs import commands
+from lazybuild.errors import ResourceError
+from lazybuild.snapshots.lazyfs import commands, messages
 
 GCC = "usr/lib/gcc/x86_64-linux-gnu/12"
 PYTHON = "usr/lib/python3.11"
@@ -88,3 +89,11 @@ def test_a_compiler_brings_what_it_starts_and_links(tree):
 @pytest.mark.parametrize("line", ["", "&&;|", "a=" * 50_000, "-x " * 30_000, "\udcff", "x\0y"])
 def test_odd_lines_are_no_trouble(tree, line):
     assert guessed(tree, line) == set()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_what_is_short_in_the_daemon_is_no_bug(error):
+    told = messages.raised(messages.fault(error))
+    assert isinstance(told, ResourceError)
+    assert str(told) != "lazy file system: "
+    assert isinstance(messages.raised(messages.fault(KeyError("x"))), RuntimeError)
