@@ -5,7 +5,8 @@ Those of registries are in `lazybuild.registry`, of the store in `config`, of th
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lazybuild.errors import UsageError
@@ -14,6 +15,9 @@ POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 REVISION = "org.opencontainers.image.revision"
 SOURCE = "org.opencontainers.image.source"
 ENTRYPOINT = "com.docker.image.source.entrypoint"
+LOG_LINES = 6
+COLOURS = ("run", "cancel", "error", "warning")
+_RGB, _BYTE = "rgb", 256
 TRUE = ("1", "true", "yes", "on")
 
 
@@ -37,6 +41,38 @@ def isolation() -> str:
 def warnings() -> bool:
     """Whether the metadata shall hold the warnings of the build."""
     return os.environ.get("BUILDX_METADATA_WARNINGS", "").lower() in TRUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a terminal is drawn on: lines of output below a step, and styles by what they are for."""
+
+    log_lines: int = LOG_LINES
+    colours: Mapping[str, str] = field(default_factory=dict)
+
+
+def look() -> Look:
+    """BUILDKIT_TTY_LOG_LINES, and BUILDKIT_COLORS in BuildKit's form: `run=green:error=255,0,0`."""
+    text = os.environ.get("BUILDKIT_TTY_LOG_LINES", "")
+    if text and not text.isdecimal():
+        raise UsageError(f"$BUILDKIT_TTY_LOG_LINES={text!r}: not a number of lines")
+    pairs = [pair.partition("=") for pair in os.environ.get("BUILDKIT_COLORS", "").split(":")]
+    return Look(
+        log_lines=int(text) if text else LOG_LINES,
+        colours={
+            name: _style(value) for name, equals, value in pairs if equals and name in COLOURS
+        },
+    )
+
+
+def _style(value: str) -> str:
+    """A name of a colour, or its three parts."""
+    parts = value.split(",")
+    return f"rgb({value})" if len(parts) == len(_RGB) and all(map(_is_byte, parts)) else value
+
+
+def _is_byte(text: str) -> bool:
+    return text.isdecimal() and int(text) < _BYTE
 
 
 def labels(context: str, dockerfile: str) -> dict[str, str]:

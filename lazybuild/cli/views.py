@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from lazybuild.cli import environment
 from lazybuild.cli.progress import escape
 from lazybuild.cli.progress.steps import Step, Steps
 from lazybuild.errors import UsageError
@@ -61,7 +62,8 @@ def open_view(mode: str) -> View:
     if mode == "tty":
         from lazybuild.cli.progress.tty import TtyView  # noqa: PLC0415 - rich only for terminals
 
-        return TtyView(sys.stderr)
+        look = environment.look()
+        return TtyView(sys.stderr, log_lines=look.log_lines, colours=look.colours)
     if mode == "rawjson":
         from lazybuild.cli.progress.rawjson import RawJsonView  # noqa: PLC0415 - seldom wanted
 

@@ -60,7 +60,7 @@ def test_without_memory_a_build_fails_and_says_so(builder, base, megabytes):
 def test_memory_does_not_grow_with_what_is_copied(builder, base):
     context = builder.context({"Dockerfile": f"FROM {base}\nCOPY big /big\nRUN cat /big > /two\n"})
     with (context / "big").open("wb") as file:
-        subprocess.run(["head", "-c", "250000000", "/dev/zero"], stdout=file, check=True)
+        subprocess.run(["head", "-c", "150000000", "/dev/zero"], stdout=file, check=True)
     code, said = limited(builder, {resource.RLIMIT_DATA: 200 * MB}, context)
     assert code == 0, said
 

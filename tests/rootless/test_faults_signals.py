@@ -92,7 +92,7 @@ def test_a_push_that_stands_still_is_given_up(registry, base, builder):
 
 
 def test_a_layer_that_is_being_written_is_given_up(base, builder):
-    write = "head -c 150000000 /dev/urandom > /noise"
+    write = "head -c 60000000 /dev/urandom > /noise"
     until = "exporting to image"
     process = builder.started({"Dockerfile": f"FROM {base}\nRUN {write}\n"}, until=until)
     seconds, code = interrupted(process)

@@ -5,15 +5,20 @@ The only door to rich. No thread is started before the build says `Ready`.
 
 import threading
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TextIO
 
 from rich.console import Console, Group
+from rich.errors import StyleSyntaxError
 from rich.live import Live
+from rich.style import Style
 from rich.text import Text
 
 from lazybuild.cli.progress.escape import one_line, plain_text
 from lazybuild.cli.progress.plain import amounts
 from lazybuild.cli.progress.steps import Step, Steps
+from lazybuild.errors import UsageError
 from lazybuild.events import (
     Event,
     Noted,
@@ -26,15 +31,24 @@ from lazybuild.events import (
 )
 
 LOG_LINES = 6
+DEFAULTS = {"run": "blue", "error": "red", "warning": "yellow", "cancel": "yellow"}
 FRAME_SECONDS = 0.15
+STYLES = {name: Style.parse(text) for name, text in DEFAULTS.items()}
 
 
 class TtyView:
     """Draws the running steps below, prints what is done above."""
 
-    def __init__(self, out: TextIO, log_lines: int = LOG_LINES) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        log_lines: int = LOG_LINES,
+        colours: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`colours` are styles of rich, in the place of STYLES."""
         self._console = Console(file=out, highlight=False, soft_wrap=False)
         self._log_lines = log_lines
+        self._styles = STYLES | {name: known(style) for name, style in colours.items()}
         self._lock = threading.RLock()
         self._steps = Steps()
         self._transfers: dict[str, str] = {}
@@ -76,7 +90,9 @@ class TtyView:
             case VertexDone():
                 self._done(event)
             case Warned():
-                self._console.print(Text(plain_text(f"WARNING: {event.message}"), style="yellow"))
+                self._console.print(
+                    Text(plain_text(f"WARNING: {event.message}"), style=self._styles["warning"])
+                )
             case Noted():
                 self._console.print(Text(plain_text(event.message), style="dim"))
             case Ready():
@@ -89,7 +105,7 @@ class TtyView:
         step.flush()
         self._transfers.pop(event.vertex, None)
         self._draw()  # or it would be drawn once more, below its outcome
-        self._console.print(outcome(step))
+        self._console.print(self._outcome(step))
 
     def _tick(self) -> None:
         while not self._closed.wait(FRAME_SECONDS):
@@ -111,10 +127,17 @@ class TtyView:
         ]
         return [Text(head, overflow="ellipsis", no_wrap=True), *shown]
 
+    def _outcome(self, step: Step) -> Text:
+        if step.error:
+            return Text(f" => ERROR {step.name}", style=self._styles["error"])
+        if step.cached:
+            return Text(f" => CACHED {step.name}", style=self._styles["run"])
+        return Text(f" => {step.name}  {step.seconds:.1f}s", style=self._styles["run"])
 
-def outcome(step: Step) -> Text:
-    if step.error:
-        return Text(f" => ERROR {step.name}", style="red")
-    if step.cached:
-        return Text(f" => CACHED {step.name}", style="blue")
-    return Text(f" => {step.name}  {step.seconds:.1f}s", style="blue")
+
+def known(style: str) -> Style:
+    """UsageError for what is no colour."""
+    try:
+        return Style.parse(style)
+    except StyleSyntaxError as error:
+        raise UsageError(f"$BUILDKIT_COLORS: {style} is not a colour") from error

@@ -1,11 +1,13 @@
 """The variables that scripts for other builders set."""
 
+import io
 import subprocess
 
 import pytest
 
 from lazybuild.cli import build, environment, views
 from lazybuild.errors import UsageError
+from lazybuild.events import VertexDone
 
 
 def parsed(*flags):
@@ -89,3 +91,47 @@ def test_no_repository_no_labels(monkeypatch, tmp_path):
     assert environment.labels("https://example.org/a.git", "") == {}
     monkeypatch.setenv("PATH", "/nowhere")
     assert environment.labels(str(tmp_path), "") == {}
+
+
+def test_how_a_terminal_is_drawn_on(monkeypatch):
+    assert environment.look().log_lines == 6
+    monkeypatch.setenv("BUILDKIT_TTY_LOG_LINES", "2")
+    monkeypatch.setenv("BUILDKIT_COLORS", "run=green:error=255,0,10:other=x:warning")
+    found = environment.look()
+    assert found.log_lines == 2
+    assert found.colours == {"run": "green", "error": "rgb(255,0,10)"}
+    out = Terminal()
+    monkeypatch.setattr("sys.stderr", out)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    view = views.open_view("tty")
+    view(VertexDone(vertex="sha256:a", name="[1/2] RUN a", time=1.0))
+    view(VertexDone(vertex="sha256:b", name="[2/2] RUN b", error="no", time=1.0))
+    view.close()
+    assert "\x1b[32m => [1/2] RUN a" in out.getvalue()
+    assert "\x1b[38;2;255;0;10m => ERROR [2/2] RUN b" in out.getvalue()
+
+
+def test_no_colour_is_no_colour(monkeypatch):
+    out = Terminal()
+    monkeypatch.setattr("sys.stderr", out)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    view = views.open_view("tty")
+    view(VertexDone(vertex="sha256:a", name="[1/2] RUN a", time=1.0))
+    view.close()
+    assert "\x1b[3" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("BUILDKIT_TTY_LOG_LINES", "many"), ("BUILDKIT_COLORS", "run=no such")]
+)
+def test_a_look_that_can_not_be_had_is_said(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=name):
+        views.open_view("tty")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
