@@ -29,8 +29,10 @@ def claim(store: Store, host: Host) -> None:
                 f"the layers of the store {store.root} were made where overlay did not work",
                 hint=ANOTHER,
             )
-    store.meta.memo_put(*MEMO, wanted)
-    store.meta.memo_put(*MARKS, OVERLAY if host.overlay else OWN)
+    if known != wanted:
+        store.meta.memo_put(*MEMO, wanted)
+    if host.overlay != (marks == OVERLAY):
+        store.meta.memo_put(*MARKS, OVERLAY if host.overlay else OWN)
 
 
 def _conflict(store: Store, *, noted: bool) -> str:

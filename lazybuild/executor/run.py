@@ -148,7 +148,8 @@ def _capabilities(host: Host) -> int:
 
 def _in_order(spec: StepSpec) -> list[StepMount]:
     """Parents before what lies in them; the step's own mounts win over ours."""
-    hosts = network.hosts(spec.hostname, spec.extra_hosts)
+    name = spec.hostname if spec.host.mounts else os.uname().nodename
+    hosts = network.hosts(name, spec.extra_hosts)
     ours = (
         FileMount(dest="/etc/resolv.conf", data=network.resolv_conf(), mode=0o644, readonly=True),
         FileMount(dest="/etc/hosts", data=hosts, mode=0o644, readonly=True),

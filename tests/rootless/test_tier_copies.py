@@ -114,7 +114,8 @@ def test_what_a_step_has_besides_its_image_is_there_and_leaves_nothing(base, bui
         f"FROM {base}\n"
         f"RUN {mounts} --mount=type=bind,from=other,source=from,target=/b --mount=target=/ctx"
         " cat /run/secrets/s /b/x /ctx/Dockerfile > /seen && echo 1 >> /c/n && touch /t/u/x"
-        " && cat /etc/resolv.conf /etc/hosts >> /seen && echo to-stderr > /dev/stderr"
+        " && cat /etc/resolv.conf /etc/hosts >> /seen && grep $(hostname) /etc/hosts"
+        " && echo to-stderr > /dev/stderr"
         " && echo gone > /dev/null && test -s /dev/null || cat /dev/null && head -c 3 /dev/zero\n"
         "RUN --mount=type=cache,target=/c echo 2 >> /c/n && cat /c/n && ls /run /t; true\n"
     }
