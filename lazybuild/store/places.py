@@ -22,7 +22,9 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """`size` bytes from `offset` of a file; `stamp` tells whether it is still the same file."""
+    """`size` bytes from `offset` of a file; `stamp` tells whether it is still the same file. One of
+    the store's own has none: its bytes never change, and its time does.
+    """
 
     path: str
     offset: int = 0
@@ -31,8 +33,8 @@ class Place:
 
     @classmethod
     def whole(cls, path: Path) -> Self:
-        status = path.stat()
-        return cls(path=str(path), size=status.st_size, stamp=_stamp(status))
+        """Of a file of the store."""
+        return cls(path=str(path), size=path.stat().st_size)
 
     def part(self, offset: int, size: int) -> "Place":
         """Of the same file; IntegrityError when it is not that long."""
@@ -54,7 +56,7 @@ class Place:
     def descriptor(self) -> int:
         """An open one of the whole file. BuildError when that is not the same any more."""
         fd = os.open(self.path, _FLAGS)
-        if _stamp(os.fstat(fd)) != self.stamp:
+        if self.stamp and _stamp(os.fstat(fd)) != self.stamp:
             os.close(fd)
             raise BuildError(f"{self.path} is not the file any more that it was")
         return fd

@@ -1,6 +1,7 @@
 """Blobs: whole and durable or absent, whatever the writers do."""
 
 import errno
+import os
 import threading
 
 import pytest
@@ -154,3 +155,13 @@ def test_a_full_disk_is_a_resource_error_and_leaves_no_blob(store, monkeypatch):
     assert list(store.blobs.all()) == []
     assert list((store.root / "tmp").iterdir()) == []
     assert store.blobs.put(b"x")
+
+
+def test_a_blob_may_be_opened_late_where_it_was_found(tmp_path):
+    """Its time is renewed by everybody who asks for it meanwhile."""
+    with Store(tmp_path / "root") as store:
+        name = store.blobs.put(b"bytes")
+        place = store.blobs.place(name)
+        os.utime(store.blobs.path(name), (1, 1))
+        with place.open() as file:
+            assert file.read() == b"bytes"

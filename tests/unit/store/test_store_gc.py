@@ -12,8 +12,9 @@ from support.stores import AGES_AGO, age, names_in, put_image, put_layer
 from lazybuild.oci import codec, digest
 from lazybuild.oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, Descriptor
 from lazybuild.oci.image import Manifest
-from lazybuild.store import Layer, Place, Store, gc
+from lazybuild.store import Layer, Store, gc
 from lazybuild.store.gc import Policy
+from lazybuild.store.places import place_of
 from lazybuild.store.usage import total, usage
 
 NAME = "docker.io/library/app:1"
@@ -57,7 +58,7 @@ def test_what_only_an_untagged_image_held_goes(store):
 
 def test_a_note_of_where_a_blob_lies_goes_when_nothing_needs_it(store, tmp_path):
     (tmp_path / "file").write_bytes(b"held and loose")
-    place = Place.whole(tmp_path / "file")
+    place = place_of(tmp_path / "file")
     held, loose = digest.of(b"held"), digest.of(b"loose")
     store.blobs.places.note(held, place.part(0, 4))
     store.blobs.places.note(loose, place.part(9, 5))
