@@ -55,7 +55,8 @@ def command(targets: tuple[str, ...], files: tuple[str, ...], **values: Any) -> 
     """Build the TARGETs of a compose file's `build:` sections, or of a bake file in JSON.
 
     Without TARGET the group or target `default` is built, else everything. What several targets
-    have in common is built once.
+    have in common is built once, the rest at the same time. The first failure ends what is not
+    finished; targets that are finished by then are delivered.
     """
     plan = merged([read(Path(name)) for name in files or found_files()])
     names = chosen(plan, targets)
