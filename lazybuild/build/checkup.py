@@ -6,36 +6,29 @@ Needs a process with a single thread, as the ladder does, and leaves it where it
 import os
 import pwd
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lazybuild.build import ground
 from lazybuild.build.finding import Finding
 from lazybuild.build.surroundings import surroundings
 from lazybuild.errors import HostError
 from lazybuild.executor import causes, idmap, ladder, mapping, trial
 from lazybuild.executor.host import Host
-from lazybuild.linux import syscalls
 
 ALL_IDS = 65536
 OLDEST_KERNEL = (5, 13)
-LITTLE_ROOM = 5 << 30
-SAMPLE = 8 << 20
-SLOW_OR_UNSAFE = {
-    0x6969: ("NFS", "its locks and renames are not safe for a store"),
-    0x517B: ("SMB", "its locks and renames are not safe for a store"),
-    0xFF534D42: ("CIFS", "its locks and renames are not safe for a store"),
-    0x794C7630: ("overlay", "a container's own file system: slow, and gone with the container"),
-    0x65735546: ("FUSE", "overlay can't keep its upper directories there"),
-    0x01021994: ("tmpfs", "it takes memory, and is gone after a restart"),
-}
 
 
 def findings(root: Path) -> list[Finding]:
     """All of them, the ladder's verdict first."""
-    return [*ladder_findings(root), kernel(), *store(root), network(), *surroundings(root)]
+    return [
+        *ladder_findings(root),
+        kernel(),
+        *ground.findings(root),
+        network(),
+        *surroundings(root),
+    ]
 
 
 def can_build(found: list[Finding]) -> bool:
@@ -181,56 +174,6 @@ def kernel() -> Finding:
             fix="use Linux 5.13 or newer",
         )
     return Finding(name="kernel", verdict="ok", text=f"Linux {release}")
-
-
-def store(root: Path) -> Iterator[Finding]:
-    """What the place of the store is good for."""
-    flags = os.statvfs(root)
-    magic = _magic(root)
-    if magic in SLOW_OR_UNSAFE:
-        name, why = SLOW_OR_UNSAFE[magic]
-        why += f", {speed(root) / 1e6:.0f} MB/s" if name == "overlay" else ""
-        yield Finding(
-            name="store",
-            verdict="warn",
-            text=f"{root} lies on {name}: {why}",
-            fix="choose a directory on a local disk or volume with --root",
-        )
-    else:
-        yield Finding(name="store", verdict="ok", text=str(root))
-    if flags.f_flag & os.ST_NOSUID:
-        yield Finding(
-            name="setuid",
-            verdict="warn",
-            text=f"{root} is mounted nosuid: sudo and ping of an image won't work in steps",
-            fix="choose another place with --root, or mount it without nosuid",
-        )
-    free = shutil.disk_usage(root).free
-    if free < LITTLE_ROOM:
-        yield Finding(
-            name="room",
-            verdict="warn",
-            text=f"only {free / 1e9:.1f} GB are free at {root}",
-            fix="lazybuild prune, or choose another place with --root",
-        )
-
-
-def speed(root: Path) -> float:
-    """Bytes a second that reach the disk, of a file small enough to be no trouble."""
-    begun = time.monotonic()
-    with tempfile.TemporaryFile(dir=root) as file:
-        file.write(bytes(SAMPLE))
-        file.flush()
-        os.fsync(file.fileno())
-    return SAMPLE / max(time.monotonic() - begun, 1e-3)
-
-
-def _magic(root: Path) -> int:
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return syscalls.filesystem_magic(fd) & 0xFFFFFFFF
-    finally:
-        os.close(fd)
 
 
 def network() -> Finding:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from lazybuild.build import owners
+from lazybuild.build import ground, owners
 from lazybuild.build.pieces import Kept, Pieces
 from lazybuild.errors import BuildError, UsageError
-from lazybuild.events import Noted, Ready, Sink
+from lazybuild.events import Noted, Ready, Sink, Warned
 from lazybuild.executor import ladder
 from lazybuild.executor.host import TIERS, Host, Tier
 from lazybuild.oci.ranges import RangeReader
@@ -59,6 +59,8 @@ class Space:
         self.store = self._stack.enter_context(Store(self.root))
         self.config = replace(self.config, spool=str(self.store.scratch.root))
         self._stack.enter_context(self.store.lease("space"))
+        if said := ground.warning(self.root):
+            self.sink(Warned(message=said))
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """Images outside of a build: found by name and digest, run as their config says, hosts examined."""
 
+import errno
 import os
 import threading
 
@@ -7,13 +8,13 @@ import pytest
 from support.registry import LocalRegistry
 from support.tiny_image import tiny_image
 
-from lazybuild.build import checkup, container
+from lazybuild.build import checkup, container, ground
 from lazybuild.build.container import Wish
 from lazybuild.build.finding import Finding
 from lazybuild.build.library import Library
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError, UsageError
-from lazybuild.events import discard
+from lazybuild.events import Warned, discard
 from lazybuild.executor.host import Host, described
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import OCI_INDEX, Descriptor
@@ -167,18 +168,44 @@ def test_a_host_that_cannot_build_says_why_and_what_to_do(monkeypatch, tmp_path)
     assert not checkup.can_build(found)
 
 
-@pytest.mark.parametrize("magic", checkup.SLOW_OR_UNSAFE)
+@pytest.mark.parametrize("magic", ground.SLOW_OR_UNSAFE)
 def test_file_systems_that_are_no_place_for_a_store(monkeypatch, tmp_path, magic):
-    monkeypatch.setattr(checkup, "_magic", lambda _root: magic)
-    found = next(iter(checkup.store(tmp_path)))
+    monkeypatch.setattr(ground, "_magic", lambda _root: magic)
+    found = next(iter(ground.findings(tmp_path)))
     assert (found.verdict, "--root" in found.fix) == ("warn", True)
+
+
+def test_a_slow_place_is_told_with_its_measure(monkeypatch, tmp_path):
+    monkeypatch.setattr(ground, "_magic", lambda _root: 0)
+    monkeypatch.setattr(ground, "speed", lambda _root: 3e6)
+    found = next(iter(ground.findings(tmp_path)))
+    assert (found.verdict, "3 MB/s" in found.text) == ("warn", True)
+
+
+def test_a_full_place_is_told_too(monkeypatch, tmp_path):
+    def full(_root):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ground, "speed", full)
+    assert "No space left" in next(iter(ground.findings(tmp_path))).text
+
+
+@pytest.mark.parametrize(("magic", "count"), [(0x6969, 1), (0xFF534D42, 1), (0, 0)])
+def test_a_build_on_a_shared_file_system_says_so_once(monkeypatch, tmp_path, magic, count):
+    monkeypatch.setattr(ground, "_magic", lambda _root: magic)
+    told = []
+    with Space(
+        root=tmp_path / "s", config=RegistryConfig(), sink=told.append, stop=threading.Event()
+    ):
+        pass
+    assert len([event for event in told if isinstance(event, Warned)]) == count
 
 
 def test_a_store_without_setuid(monkeypatch, tmp_path):
     true = os.statvfs(tmp_path)
     told = os.statvfs_result((*true[:8], true.f_flag | os.ST_NOSUID, true[9]))
     monkeypatch.setattr(os, "statvfs", lambda _path: told)
-    assert "setuid" in {finding.name for finding in checkup.store(tmp_path)}
+    assert "setuid" in {finding.name for finding in ground.findings(tmp_path)}
 
 
 @pytest.mark.parametrize(
