@@ -1,6 +1,7 @@
 """Attacks of steps and of images once more, where steps have a chroot and no namespace (T6)."""
 
 import pytest
+import test_security_steps
 from support.building import Builder, registry_with_base, settled
 from test_security_builds import (  # noqa: F401 - pytest collects them here too
     CANARY,
@@ -12,9 +13,10 @@ from test_security_builds import (  # noqa: F401 - pytest collects them here too
     test_cleaning_up_mount_points_follows_no_link_of_the_step,
     test_targets_through_links_stay_in_the_image,
 )
-from test_security_steps import test_a_step_can_hurt_only_itself  # noqa: F401
 
 pytestmark = pytest.mark.root
+ATTACKED = test_security_steps.test_a_step_can_hurt_only_itself
+(ATTACKS,) = [mark.args[1] for mark in ATTACKED.pytestmark if mark.name == "parametrize"]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,15 @@ def builder(tmp_path, canary):
     builder = Builder(tmp_path, place="docker")
     yield builder
     assert settled(builder.leftovers) == []
+
+
+def test_steps_can_hurt_only_themselves(builder, base):
+    outside = str(builder.folder / "outside")
+    attacks = [attack.replace("{outside}", outside) for attack in ATTACKS]
+    text = "".join(f"RUN sh -c '{attack}'; true\n" for attack in attacks)
+    run = builder.build({"Dockerfile": f"FROM {base}\n{text}RUN echo ok > /ok\n"}, "-t", "x")
+    assert "do not read" not in run.err
+    assert run.stats["tier"] == "T6"
 
 
 def test_what_a_step_writes_where_proc_would_be_is_in_no_layer(builder, base, tmp_path):
