@@ -19,7 +19,12 @@ REFUSED = {"bpf", "keyctl", "userfaultfd", "perf_event_open", "init_module", "ke
 
 
 def test_the_examples_are_there():
-    assert {path.stem for path in EXAMPLES} == {"github", "gitlab", "kubernetes-pod"}
+    assert {path.stem for path in EXAMPLES} == {
+        "github",
+        "gitlab",
+        "gitlab-default",
+        "kubernetes-pod",
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
