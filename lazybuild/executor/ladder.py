@@ -61,8 +61,11 @@ def _with_namespaces(root: Path, force: Tier | None, *, pids: bool) -> Host:
 def _in_chroot(root: Path, refusal: HostError) -> Host:
     """The last rung; `refusal` says why it is not a higher one, and is raised when this is none."""
     lacking = [name for name in CHROOT_NEEDS if not caps.has(syscalls.capget()[0], name)]
-    if os.geteuid() or lacking:
+    if os.geteuid():
         raise refusal
+    if lacking:
+        wanted = f"no chroot either: root lacks {', '.join(lacking)}"
+        raise HostError(f"{refusal.message}; {wanted}", hint=refusal.hint)
     failure = trial.attempt(lambda: trial.chroot(root))
     if failure:
         raise HostError(f"{refusal.message}; no chroot either: {failure}", hint=refusal.hint)

@@ -12,6 +12,7 @@ import pytest
 from lazybuild.errors import HostError
 from lazybuild.executor import idmap, ladder, mapping, trial
 from lazybuild.executor.host import ORDINARY, described, in_chroot
+from lazybuild.linux import caps, syscalls
 
 
 def test_a_thread_is_refused():
@@ -59,6 +60,14 @@ def test_the_last_rung_has_nothing_but_a_chroot():
     assert (host.tier, host.mounts, host.overlay, host.pids, host.fuse) == ("T6", *[False] * 4)
     assert "(a filter)" in host.reason
     assert "don't trust" in host.reason
+
+
+def test_a_root_with_too_few_capabilities_is_told_which(tmp_path, monkeypatch):
+    some = caps.mask(set(caps.DOCKER_DEFAULT) - {"MKNOD", "SETFCAP"})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(syscalls, "capget", lambda: (some, some, 0))
+    with pytest.raises(HostError, match="as asked for; no chroot either: root lacks MKNOD, SETF"):
+        ladder.probe(tmp_path, force="T6")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root has it")
