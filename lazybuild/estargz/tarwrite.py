@@ -6,6 +6,7 @@ compresses better. Format: POSIX.1-2017, pax, "ustar Interchange Format". Pure.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from zlib import adler32
 
 from lazybuild.estargz.entry import Entry, Kind
@@ -137,13 +138,22 @@ def _fields(  # noqa: PLR0917  the fields in the order they stand in
     device: bytes,
     prefix: bytes,
 ) -> bytes:
-    """The 512 bytes; the checksum at 148 is summed with spaces in its place.
+    """The 512 bytes; the checksum at 148 is summed with spaces in its place."""
+    tail, total = _tail(kind, link, uname, gname, device, prefix)
+    head = b"%s%s%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), _owner(mode, uid, gid), size, mtime)
+    return b"%s%06o\0 %s" % (head, _sum(head) + total + 8 * 0x20, tail)
 
-    All is ASCII, so the sum is below 65521, and adler32 has it, plus one, in its lower half.
-    """
-    head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        name.ljust(_NAME, b"\0"), mode, uid, gid, size, mtime,
-    )  # fmt: skip
+
+@lru_cache(maxsize=256)
+def _owner(mode: int, uid: int, gid: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
+
+
+@lru_cache(maxsize=256)
+def _tail(  # noqa: PLR0917  as above
+    kind: bytes, link: bytes, uname: bytes, gname: bytes, device: bytes, prefix: bytes
+) -> tuple[bytes, int]:
+    """What follows the checksum, the same for most files, and the sum of it."""
     tail = b"%s%sustar\x0000%s%s%s%s" % (
         kind,
         link.ljust(_NAME, b"\0"),
@@ -152,4 +162,9 @@ def _fields(  # noqa: PLR0917  the fields in the order they stand in
         device.ljust(16, b"\0"),
         prefix.ljust(_PREFIX + 12, b"\0"),
     )
-    return b"%s%06o\0 %s" % (head, (adler32(tail, adler32(head)) - 1 & 0xFFFF) + 8 * 0x20, tail)
+    return tail, _sum(tail)
+
+
+def _sum(data: bytes) -> int:
+    """Of ASCII, that of 512 bytes is below 65521: adler32 has it, plus one, in its lower half."""
+    return adler32(data) - 1 & 0xFFFF

@@ -23,7 +23,10 @@ MAX_PIECE = 1 << 28
 _MAX_FILE = 1 << 50
 _MAX_DEVICE = 1 << 32
 _KINDS = frozenset(kind.value for kind in Kind)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_REG, _DIR, _SYMLINK, _HARDLINK = (
+    kind.value for kind in (Kind.REG, Kind.DIR, Kind.SYMLINK, Kind.HARDLINK)
+)
+_is_digest = re.compile(r"sha256:[0-9a-f]{64}\Z").match
 
 _File = tuple[TocEntry, Sequence[TocEntry]]
 _NO_CHUNKS: Sequence[TocEntry] = ()
@@ -49,18 +52,19 @@ class UnverifiedToc:
 
     def verify(self, expected: str) -> Toc:
         """The TOC that may be read from, if `expected` (from a trusted manifest) is its digest."""
-        if self.digest != expected:
+        actual = self.digest
+        if actual != expected:
             raise IntegrityError(
-                f"TOC digest is {self.digest}, the manifest says {names.shown(expected)}"
+                f"TOC digest is {actual}, the manifest says {names.shown(expected)}"
             )
-        return _check(self, strict=True)
+        return _check(self, expected, strict=True)
 
     def trust(self) -> Toc:
         """The TOC without a digest to hold it to: only for callers who were told to accept that."""
-        return _check(self, strict=False)
+        return _check(self, self.digest, strict=False)
 
 
-def _check(found: UnverifiedToc, *, strict: bool) -> Toc:
+def _check(found: UnverifiedToc, digest: str, *, strict: bool) -> Toc:
     """Parse and check. Raises IntegrityError with the entry at fault."""
     files = list(_grouped(parse(found.raw).entries))
     offsets = _payload(files, found.data_end, strict=strict)
@@ -74,7 +78,7 @@ def _check(found: UnverifiedToc, *, strict: bool) -> Toc:
         entries=tuple(entry for entry, _ in chosen.values()),
         paths=tuple(chosen),
         by_path={path: entry for path, (entry, _) in chosen.items()},
-        digest=found.digest,
+        digest=digest,
         layout=found.layout,
         data_end=found.data_end,
         prefetch_end=_prefetch_end(chosen),
@@ -107,10 +111,13 @@ def _payload(files: Sequence[_File], data_end: int, *, strict: bool) -> list[int
     offsets: list[int] = []
     last = (-1, 0)
     for entry, rest in files:
-        if entry.type != Kind.REG or entry.size <= 0:
+        if entry.type != _REG or entry.size <= 0:
             _check_bare(entry, rest)
             continue
-        _check_pieces(entry, rest, strict=strict)
+        if rest:
+            _check_pieces(entry, rest, strict=strict)
+        else:
+            _check_piece(entry, strict=strict)
         for piece in (entry, *rest) if rest else (entry,):
             place = (piece.offset, piece.inner_offset)
             if place <= last or not 0 <= piece.offset < data_end or piece.inner_offset < 0:
@@ -126,22 +133,33 @@ def _check_bare(entry: TocEntry, rest: Sequence[TocEntry]) -> None:
         raise _wrong(entry, "size and chunks do not fit")
 
 
+def _check_piece(entry: TocEntry, *, strict: bool) -> None:
+    """A file in one piece, as nearly all are."""
+    size = entry.size
+    if entry.chunk_offset:
+        raise _wrong(entry, f"hole or overlap at {entry.chunk_offset}")
+    if size > MAX_PIECE or entry.inner_offset > MAX_PIECE:
+        raise _wrong(entry, f"piece of {size} bytes is too large")
+    digest = entry.chunk_digest or entry.digest
+    if (digest or strict) and not _is_digest(digest):
+        raise _wrong(entry, "a piece without a sha256 digest can't be verified")
+    if entry.chunk_size and entry.chunk_size != size:
+        raise _wrong(entry, "chunks do not add up to its size")
+
+
 def _check_pieces(entry: TocEntry, rest: Sequence[TocEntry], *, strict: bool) -> None:
     if entry.size > _MAX_FILE:
         raise _wrong(entry, f"size {entry.size} is beyond reason")
     position = 0
-    single = not rest
-    sizes = [entry.size] if single else chunk_sizes(entry, rest)
-    for piece, size in zip((entry, *rest), sizes, strict=True):
+    for piece, size in zip((entry, *rest), chunk_sizes(entry, rest), strict=True):
         if piece.chunk_offset != position or size <= 0:
             raise _wrong(entry, f"hole or overlap at {piece.chunk_offset}")
         if size > MAX_PIECE or piece.inner_offset > MAX_PIECE:
             raise _wrong(entry, f"piece of {size} bytes is too large")
         position += size
-        digest = piece.chunk_digest or (entry.digest if single else "")
-        if (digest or strict) and not _DIGEST.match(digest):
+        if (piece.chunk_digest or strict) and not _is_digest(piece.chunk_digest):
             raise _wrong(entry, "a piece without a sha256 digest can't be verified")
-    if position != entry.size or (single and entry.chunk_size not in (0, entry.size)):
+    if position != entry.size:
         raise _wrong(entry, "chunks do not add up to its size")
 
 
@@ -149,13 +167,13 @@ def _check_entry(entry: TocEntry) -> str:
     path = names.clean(entry.name)
     if entry.type not in _KINDS:
         raise _wrong(entry, f"type {names.shown(entry.type)} is not known")
-    if not path and entry.type != Kind.DIR:
+    if not path and entry.type != _DIR:
         raise _wrong(entry, "only a directory can be the root")
     if not (0 <= entry.uid <= names.MAX_ID and 0 <= entry.gid <= names.MAX_ID):
         raise _wrong(entry, f"owner {entry.uid}:{entry.gid} out of range")
     if not (0 <= entry.dev_major < _MAX_DEVICE and 0 <= entry.dev_minor < _MAX_DEVICE):
         raise _wrong(entry, "device number out of range")
-    if entry.type == Kind.SYMLINK:
+    if entry.type == _SYMLINK:
         names.check_target(path, entry.link_name)
     if entry.xattrs:
         names.sane_xattrs(path, entry.xattrs)
@@ -173,7 +191,7 @@ def _check_tree(chosen: dict[str, _File]) -> None:
                 raise _wrong(entry, f"below {names.shown(parent)}, which is no directory")
             good.add(parent)
             parent = parent.rpartition("/")[0]
-        if entry.type == Kind.HARDLINK:
+        if entry.type == _HARDLINK:
             _check_link(entry, chosen)
 
 
