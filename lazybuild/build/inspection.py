@@ -58,14 +58,14 @@ def layers(space: Space, image: Image) -> list[LayerView]:
 
 
 def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -> LayerView:
-    toc, reason = _toc(space, layer, descriptor)
+    toc, reason, layout = _toc(space, layer, descriptor)
     near = space.store.blobs.has(descriptor.digest) or layer.directory
     mode = LOCAL if near else LAZY if toc else EAGER
     return LayerView(
         descriptor=descriptor,
         diff_id=diff_id,
         mode=mode,
-        format=toc.layout if toc else packing(descriptor.media_type),
+        format=layout or packing(descriptor.media_type),
         reason=reason,
         origins=layer.origins,
         toc_digest=promised(descriptor.annotations),
@@ -78,18 +78,21 @@ def _view(space: Space, layer: Layer, descriptor: Descriptor, diff_id: DiffID) -
     )
 
 
-def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str]:
+def _toc(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str, str]:
+    """The checked TOC, or why there is none; and the layout of the blob, as far as it has one."""
     try:
         expected = promised(descriptor.annotations)
-        if not expected:
-            return None, _unvouched(space.ranges(layer))
         ranges = space.ranges(layer)
+        if not expected:
+            return None, *_unvouched(ranges)
         found = open_toc(ranges, descriptor.annotations)
         if found is None and has_external_toc(ranges):
-            return _external(space, layer, descriptor)
-        return (found.verify(expected), "") if found else (None, "the blob has no TOC")
+            return *_external(space, layer, descriptor), Layout.EXTERNAL
+        if found is None:
+            return None, "the blob has no TOC", ""
+        return found.verify(expected), "", found.layout
     except (IntegrityError, RegistryError) as error:
-        return None, error.message
+        return None, error.message, ""
 
 
 def _external(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc | None, str]:
@@ -107,11 +110,13 @@ def _external(space: Space, layer: Layer, descriptor: Descriptor) -> tuple[Toc |
     return found.verify(place), ""
 
 
-def _unvouched(ranges: RangeReader) -> str:
-    """What a layer is that has no digest of a TOC in its manifest."""
+def _unvouched(ranges: RangeReader) -> tuple[str, str]:
+    """What a layer is that has no digest of a TOC in its manifest; the reason, and the layout."""
     size = min(ranges.size, footer.LONGEST)
     found = footer.parse(ranges.read_at(ranges.size - size, size), ranges.size)
-    return unvouched(found.layout) if found else "no TOC digest in the manifest: not eStargz"
+    if found is None:
+        return "no TOC digest in the manifest: not eStargz", ""
+    return unvouched(found.layout), found.layout
 
 
 def packing(media_type: str) -> str:

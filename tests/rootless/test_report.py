@@ -1,6 +1,7 @@
 """`lazybuild inspect` after real builds: what was noted of their fetches, and the page it makes."""
 
 import gzip
+import io
 import json
 import subprocess
 
@@ -10,8 +11,12 @@ from support.browser import Browser
 from support.building import Builder, registry_with_base, settled
 from support.images import put_image
 from support.layers import file, write
+from support.legacy import stargz
 from support.tiny_image import noise
 
+from lazybuild.estargz.streams import decompress
+from lazybuild.estargz.tail import Compression
+from lazybuild.estargz.writer import WriterOptions, write_plain
 from lazybuild.oci.descriptor import (
     OCI_LAYER_GZIP,
     TOC_DIGEST,
@@ -99,6 +104,59 @@ def test_a_layer_fetched_whole_is_noted_with_its_ranges(builder, registry):
     page = builder.run("inspect", "--html", "-", name).out
     assert "Read eager: not eStargz" in page
     assert "gzip" in page
+
+
+def layer_of(compression):
+    """(media type, blob, diff ID, annotations) of a layer of three files, two of them put first."""
+    items = [
+        file(f"{compression}.{name}", noise(9000, number)) for number, name in enumerate("abc")
+    ]
+    out = io.BytesIO()
+    if compression.lazy:
+        hot = [items[2].entry.name, items[0].entry.name]
+        blob, written = write(items, hot=hot, compression=compression)
+        notes = dict(written.annotations)
+    else:
+        options = WriterOptions(compression=compression)
+        blob, written = out, write_plain(items, out.write, options=options)
+        blob, notes = out.getvalue(), {}
+    return written.media_type, blob, written.diff_id, notes
+
+
+def legacy_layer(folder):
+    data = tars.tar([tars.file("old", noise(9000, 7))])
+    (folder / "old.tar").write_bytes(data)
+    blob = stargz(folder / "old.tar")
+    return OCI_LAYER_GZIP, blob, of(decompress(io.BytesIO(blob)).read()), {}
+
+
+def test_inspect_foretells_how_each_format_is_read_and_in_which_order(builder, registry, tmp_path):
+    """A layer of each format in one image; a build over it then reads them as was said."""
+    layers = {str(kind): layer_of(kind) for kind in Compression}
+    layers["stargz"] = legacy_layer(tmp_path)
+    name = put_image(registry, "formats", *layers.values())
+    said = dict(
+        zip(layers, json.loads(builder.run("inspect", "--json", name).out)["layers"], strict=True)
+    )
+    lazy = [str(kind) for kind in Compression if kind.lazy]
+    marked = [key for key in lazy if key != Compression.PODMAN]  # podman's layers have no landmark
+    formats = {key: layer["format"] for key, layer in said.items()}
+    assert formats == {**{key: key for key in layers}, "none": "tar"}
+    for key, layer in said.items():
+        assert layer["mode"] == ("lazy" if key in lazy else "eager")
+        files = [f"{key}.c", f"{key}.a"] if key in marked else []
+        assert layer["prefetch"]["files"] == files
+        assert bool(layer["reason"]) == (key not in lazy)
+    assert "--allow-unverified" in said["stargz"]["reason"]
+    text = builder.run("inspect", name).out
+    for key in lazy:
+        assert f"  format     {key}\n" in text
+        assert (f"    {key}.c\n    {key}.a\n" in text) == (key in marked)
+    assert "eager: no TOC digest in the manifest" in text
+
+    run = built(builder, f"{registry.host}/base:1", f"RUN --mount=from={name},target=/m ls /m\n")
+    modes = {layer["digest"]: layer["mode"] for layer in run.stats["layers"]}
+    assert {layer["digest"]: layer["mode"] for layer in said.values()}.items() <= modes.items()
 
 
 def test_a_file_that_can_not_be_written_is_named(builder, registry):
