@@ -8,6 +8,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -67,6 +68,7 @@ class EagerLower:
             raise BuildError(f"layer {layer.id} has neither a directory nor a blob")
         self._keep(layer, layer.descriptor.digest)
         with (
+            _named(layer.descriptor.digest),
             self._store.blobs.open(layer.descriptor.digest) as blob,
             ReadAhead(decompress(blob, Caps(ratio=1100))) as plain,
         ):
@@ -97,7 +99,7 @@ class EagerLower:
     def _lay_out(self, layer: Layer, target: Path) -> tuple[DiffID, int]:
         if layer.descriptor is None:
             raise BuildError(f"layer {layer.id} has neither a directory nor a blob")
-        with self._fetch(layer) as blob:
+        with _named(layer.descriptor.digest), self._fetch(layer) as blob:
             packed = _Hashed(blob)
             with ReadAhead(decompress(packed, Caps(ratio=1100))) as plain:
                 unpack(tar.read(plain), target)
@@ -109,6 +111,17 @@ class EagerLower:
         if self._ended is not None:
             self._ended(layer, packed.tail)
         return DiffID(plain.digest), plain.count
+
+
+@contextmanager
+def _named(digest: Digest) -> Iterator[None]:
+    """What is wrong in a layer says in which one."""
+    try:
+        yield
+    except IntegrityError as error:
+        if digest in error.message:
+            raise
+        raise IntegrityError(f"layer {digest}: {error.message}", hint=error.hint) from error
 
 
 def _check(what: str, actual: str, expected: str) -> None:

@@ -27,6 +27,7 @@ NAMED = "named"  # of a layer with a TOC, the image that it was last seen in
 CONFIG_LIMIT = 4 << 20
 MAX_DEPTH = 3
 FOREIGN = ("nondistributable", "foreign")  # in media types of layers
+ENCRYPTED = "+encrypted"  # at their end (containers/ocicrypt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ class Images:
     def _layer(self, ref: Reference, descriptor: Descriptor, diff_id: digests.DiffID) -> str:
         if any(word in descriptor.media_type for word in FOREIGN):
             raise BuildError(f"layer {descriptor.digest} is foreign: no registry may hand it out")
+        if descriptor.media_type.endswith(ENCRYPTED):
+            raise BuildError(f"layer {descriptor.digest} is encrypted, and there is no key for it")
         toc_digest = promised(descriptor.annotations) or None
         known = self._store.meta.layer_of(descriptor.digest, toc_digest)
         if known is None:

@@ -16,6 +16,7 @@ from lazybuild.store import Store
 
 DIGEST = "sha256:" + "a" * 64
 FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+ENCRYPTED = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
 DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
@@ -73,6 +74,11 @@ def test_a_layer_that_claims_two_formats_is_refused(place, images):
 def test_a_foreign_layer_is_refused(place, images, media_type):
     with pytest.raises(BuildError, match="foreign"):
         layer_of(images, push(place, media_type=media_type))
+
+
+def test_an_encrypted_layer_is_called_so(place, images):
+    with pytest.raises(BuildError, match="encrypted"):
+        layer_of(images, push(place, media_type=ENCRYPTED))
 
 
 def test_layers_and_diff_ids_must_agree(place, images):
