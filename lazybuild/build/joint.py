@@ -70,6 +70,7 @@ class Joint:
             self._solver.solve(self._heads)
         finally:
             self._bench.early.end()
+            self._bench.trace.settle(self._heads)
 
     def done(self) -> list[Job]:
         """The targets whose every image has its files."""

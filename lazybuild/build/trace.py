@@ -7,14 +7,14 @@ merged mount is watched. What one build saw the next ones know, as long as the l
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
 from lazybuild.build.space import Space
-from lazybuild.llb.graph import Vertex
+from lazybuild.llb.graph import Vertex, walk
 from lazybuild.oci.digest import Digest
 from lazybuild.snapshots.lazyfs.trace import DirectoryLayer, OpenTrace
 from lazybuild.snapshots.manager import Snapshot, Snapshots
@@ -44,8 +44,9 @@ class Uses:
 
 
 class Trace:
-    """The `Tracer` of a build. `ordered` sorts what one step used by name: the set of files that a
-    step uses is the same each time, their order among parallel processes need not be.
+    """The `Tracer` of a build; `settle` it when the solve has ended. `ordered` sorts what one step
+    used by name: the set of files that a step uses is the same each time, their order among
+    parallel processes need not be.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Trace:
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
         self._mounted: defaultdict[Digest, set[str]] = defaultdict(set)  # layer ids by their blobs
+        self._found: list[tuple[str, str, list[str]]] = []  # by which step, in which layer
         self.uses = Uses(space.store)
 
     @contextmanager
@@ -86,7 +88,20 @@ class Trace:
         by_layer: defaultdict[str, list[str]] = defaultdict(list)
         for layer_id, name in [*found, *self._read_lazily()]:
             by_layer[layer_id].append(name)
-        for layer_id, names in by_layer.items():
+        with self._lock:
+            self._found += [
+                (vertex.digest, layer_id, names) for layer_id, names in by_layer.items()
+            ]
+
+    def settle(self, heads: Sequence[Vertex]) -> None:
+        """Keep what was seen, in the order of the steps in the graphs: which of two steps at once
+        ends first must not decide about bytes.
+        """
+        vertices = dict.fromkeys(vertex.digest for head in heads for vertex in walk(head))
+        places = {digest: number for number, digest in enumerate(vertices)}
+        with self._lock:
+            found, self._found = self._found, []
+        for _, layer_id, names in sorted(found, key=lambda seen: places.get(seen[0], -1)):
             self.uses.add(layer_id, sorted(names) if self.ordered else names)
 
     def _made_here(self, snapshot: Snapshot) -> list[DirectoryLayer]:

@@ -144,3 +144,19 @@ def test_a_failure_ends_the_others_and_what_was_finished_is_kept(builder, regist
     names = builder.run("images").out
     assert "made/good" in names
     assert "made/slow" not in names
+
+
+@pytest.mark.parametrize("late", ["one", "two"])
+def test_which_target_is_faster_does_not_decide_the_order_of_files(builder, registry, late):
+    """A layer that both have holds the files in the order of the targets, whoever reads first."""
+    early = "two" if late == "one" else "one"
+    shared = f"FROM {registry.host}/base:1\nRUN echo 1 > /b && echo 2 > /a && echo 3 > /c\n"
+    step = {
+        early: f"{MEET} cat /{{}} && touch /meet/{early}",
+        late: f"{MEET} {WAIT.format(early)} && cat /{{}}",
+    }
+    one, two = (step[name].format(file) for name, file in (("one", "b"), ("two", "a")))
+    file = targets(builder, one=f"{shared}{one}\n", two=f"{shared}{two}\n")
+    builder.run("bake", "-f", file)
+    shown = json.loads(builder.run("inspect", "--json", "made/two:1").out)
+    assert shown["layers"][1]["prefetch"]["files"] == ["b", "a"]
