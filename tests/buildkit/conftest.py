@@ -1,4 +1,4 @@
-"""One dockerd, one registry and one frontend image for all tests of this folder."""
+"""One dockerd, one buildkitd, one registry and one frontend image for all tests of this folder."""
 
 import shutil
 import subprocess
@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.buildkitd import Buildkitd
+from support.buildkitd import missing as no_buildkitd
 from support.docker_registry import DockerRegistry
 from support.moby import Moby, missing
 from support.rootfs import make_rootfs
@@ -25,6 +27,15 @@ def moby():
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def buildkitd(moby):
+    reason = no_buildkitd()
+    if reason:
+        pytest.skip(reason)
+    with Buildkitd(moby) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ frontend's own images since 1.20.
 from pathlib import Path
 
 import pytest
-from support.buildkitd import Buildkitd, missing
 from test_buildkit_differential import (
     context,
     git,
@@ -23,15 +22,6 @@ pytestmark = pytest.mark.root
 
 CASES = Path(__file__).parents[2] / "testdata" / "current"
 NAMES = sorted(path.name for path in CASES.iterdir())
-
-
-@pytest.fixture(scope="module")
-def buildkitd(moby):
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    with Buildkitd(moby) as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import subprocess
 import tarfile
 
 import pytest
-from support.buildkitd import Buildkitd, missing
 from test_buildkit_differential import image as whole
 from test_buildkit_frontend import _blob, _manifests
 
@@ -31,15 +30,6 @@ ENTRYPOINT ["/bin/cat", "/warm"]
 EPOCH = ("--build-arg", "SOURCE_DATE_EPOCH=1700000000")
 HOST = ("--network", "host")
 TOC = "containerd.io/snapshot/stargz/toc.digest"
-
-
-@pytest.fixture(scope="module")
-def buildkitd(moby):
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    with Buildkitd(moby) as running:
-        yield running
 
 
 @pytest.fixture
