@@ -127,7 +127,7 @@ def test_what_was_finished_is_kept(base, builder):
 
 
 def test_a_builder_may_be_killed_at_every_step_of_a_commit(registry, base, builder, tmp_path):
-    """Once at each place in our code that makes something durable or visible."""
+    """Once before each call that makes something visible."""
     text = (
         f"FROM {base} AS one\nARG N\nRUN echo $N > /n; mkdir /d; ln -s /n /d/l$N\n"
         f"FROM {base}\nARG N\nCOPY --from=one /d /d\nCOPY f /f$N\n"
@@ -141,7 +141,7 @@ def test_a_builder_may_be_killed_at_every_step_of_a_commit(registry, base, build
 
     builder.run(*words("first"))
     found = places(builder, words("listed"))
-    assert len(found) >= 5, found
+    assert len(found) >= 4, found
     for number, place in enumerate(found):
         assert killed_at(builder, place, words(number)) == -signal.SIGKILL, place
         assert damage(builder.root) == [], place
@@ -157,8 +157,8 @@ def test_a_pull_may_be_killed_at_every_step(base, builder):
     for it in (builder, other):
         it.folder.mkdir(exist_ok=True)
         it.run("images")
-    found = places(other, words)
-    assert len(found) >= 2, found
+    found = [place for place in places(other, words) if place.endswith(("#1", "#2"))]
+    assert len(found) >= 3, found
     for place in found:
         assert killed_at(builder, place, words) == -signal.SIGKILL, place
         assert damage(builder.root) == [], place

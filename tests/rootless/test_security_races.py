@@ -125,7 +125,7 @@ def timed(builder, context):
 def test_a_pattern_with_very_many_hits_is_bounded(builder):
     """Ten times the files may take ten times as long, not a hundred times."""
     seconds = []
-    for count in (2_000, 20_000):
+    for count in (1_000, 10_000):
         context = builder.context({"Dockerfile": "FROM scratch\nCOPY d/f* /d/\n"})
         (context / "d").mkdir()
         for number in range(count):

@@ -1,27 +1,29 @@
 """Runs a command line that is killed at a chosen place: `python killed.py WHAT ARGUMENT...`.
 
-WHAT is `list:FILE`, which writes a line for each place in our code that makes something durable or
-visible, when it is first come to; or `kill:PLACE`, which is kill -9 there, before the call is made.
+WHAT is `list:FILE`, which writes a line each time that our code makes something visible, with the
+place and how often it was come to; or `kill:LINE`, which is kill -9 then, before the call is made.
 """
 
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
-CALLS = ("rename", "fsync", "link", "replace")
+CALLS = ("rename", "link", "replace")
+counts = Counter()
 OURS = "/lazybuild/"
 
 
 def places(builder, words):
-    """Where a command comes along, each once, in order."""
+    """What a command comes along, in order."""
     listing = builder.folder / "places"
     builder.folder.mkdir(exist_ok=True)
     listing.unlink(missing_ok=True)
     code = run(builder, f"list:{listing}", words)
     assert code == 0, code
-    seen = dict.fromkeys(listing.read_text().splitlines())
+    seen = listing.read_text().splitlines()
     return [place for place in seen if "executor/" not in place]  # trials of the host, in children
 
 
@@ -45,7 +47,9 @@ def watch(note):
 
 def noted(real, name, note):
     def call(*args, **keywords):
-        note(f"{name} {ours(sys._getframe(1))}")
+        place = f"{name} {ours(sys._getframe(1))}"
+        counts[place] += 1
+        note(f"{place} #{counts[place]}")
         return real(*args, **keywords)
 
     return call
