@@ -17,9 +17,8 @@ from lazybuild.build.space import Space
 from lazybuild.errors import LazybuildError
 from lazybuild.oci.digest import Digest
 from lazybuild.request import LayerStats
-from lazybuild.snapshots.lazyfs import blobmap
+from lazybuild.snapshots.lazyfs import blobmap, messages
 from lazybuild.snapshots.lazyfs.blobmap import Cell, Part
-from lazybuild.snapshots.lazyfs.client import LazyFs
 from lazybuild.snapshots.lazyfs.fetchlog import Fetch, FetchLog
 from lazybuild.snapshots.lazyfs.messages import LayerJournal
 from lazybuild.store import Layer, Store
@@ -81,34 +80,21 @@ class Journals:
     def gather(self) -> Mapping[str, Journal]:
         """As of now, by id, a journal for each layer that came from outside and was used."""
         found: dict[str, Journal] = {}
-        lazy = self._space.lazy_if_started()
-        logs = self._space.logs()
+        lazy, logs = self._space.lazy_if_started(), self._space.logs()
+        seen = lazy.stats() if lazy is not None and lazy.alive else {}
         for mode in self._lowers.modes():
-            found[mode.layer_id] = self._mounted(mode, lazy, logs.get(mode.layer_id))
+            own = logs.get(mode.layer_id) or FetchLog()
+            stats = _stats(mode, seen.get(mode.digest), own)
+            if lazy is not None and mode.digest in seen:
+                noted = lazy.journal(Digest(mode.digest))
+                found[mode.layer_id] = self._made(stats, noted, own)
+            else:
+                found[mode.layer_id] = self._drawn(stats, own)
         for layer_id, log in logs.items():
             layer = self._space.store.meta.layer(layer_id)
             if layer_id not in found and layer is not None and self._is_new(log.fetches):
                 found[layer_id] = self._direct(layer, log)
         return found
-
-    def _mounted(self, mode: Mode, lazy: LazyFs | None, log: FetchLog | None) -> Journal:
-        """A layer that was mounted lazily or fetched whole; `log` is of our own requests for it."""
-        seen = lazy.stats().get(mode.digest) if lazy is not None and lazy.alive else None
-        own = log or FetchLog()
-        stats = LayerStats(
-            digest=mode.digest,
-            mode=mode.mode,
-            reason=mode.reason,
-            size=mode.size,
-            bytes_fetched=own.bytes + (seen.bytes_fetched if seen else 0),
-            requests=own.requests + (seen.requests if seen else 0),
-            bytes_read=seen.bytes_read if seen else 0,
-            fetched_for=_some(seen.fetched_for) if seen else {},
-            used_of=_some(seen.used_of) if seen else {},
-        )
-        if seen is None or lazy is None:
-            return self._drawn(stats, own)
-        return self._made(stats, lazy.journal(Digest(mode.digest)), own)
 
     def _direct(self, layer: Layer, log: FetchLog) -> Journal:
         """A layer of which the builder itself read some files; nothing of it was mounted."""
@@ -156,6 +142,21 @@ class Journals:
                 begin=round(span.begin - self._began, 3),
                 end=round(span.end - self._began, 3),
             )
+
+
+def _stats(mode: Mode, seen: messages.LayerStats | None, own: FetchLog) -> LayerStats:
+    """Of a layer that was mounted lazily, `seen`, or fetched whole; `own` are our own requests."""
+    return LayerStats(
+        digest=mode.digest,
+        mode=mode.mode,
+        reason=mode.reason,
+        size=mode.size,
+        bytes_fetched=own.bytes + (seen.bytes_fetched if seen else 0),
+        requests=own.requests + (seen.requests if seen else 0),
+        bytes_read=seen.bytes_read if seen else 0,
+        fetched_for=_some(seen.fetched_for) if seen else {},
+        used_of=_some(seen.used_of) if seen else {},
+    )
 
 
 def _some(figures: Mapping[str, int]) -> dict[str, int]:

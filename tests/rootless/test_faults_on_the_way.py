@@ -237,7 +237,7 @@ def test_no_14_a_registry_that_stays_away_is_an_infrastructure_failure(registry,
     began = time.monotonic()
     code, err = finished(process)
     assert code == 104, err
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60, "not the two minutes of default patience"
     registry.script.clear()
     assert not builder.build(files(registry, text), *OFF).step("RUN")["cached"]
 
@@ -303,7 +303,7 @@ def test_no_19_a_cache_that_is_corrupt_is_a_warning(registry, builder):
 def test_no_27_memory_does_not_grow_with_the_layer(registry, builder):
     """It is fetched, checked and unpacked as it comes, not held."""
     peaks = []
-    for megabytes in (4, 160):
+    for megabytes in (4, 120):
         tar = tars.tar([tars.file("data", noise(1 << 20) * megabytes)])
         blob = gzip.compress(tar, 0)
         name = put_image(registry, f"large{megabytes}", (OCI_LAYER_GZIP, blob, of(tar), {}))

@@ -8,6 +8,7 @@ from lazybuild.cli.report.blob import field
 from lazybuild.cli.report.markup import Html, element, join
 from lazybuild.cli.report.parts import count, legend, names, shown_time, table
 from lazybuild.cli.summary import amount
+from lazybuild.request import LayerStats
 
 PURPOSES = {
     "asked": "a step waited for it",
@@ -78,7 +79,8 @@ def _journal(layer: LayerView, journal: Journal, most: int) -> Iterator[Html]:
     )
     rows = list(_purposes(journal))
     if rows:
-        yield table("What its requests were for", ("Purpose", "Requests", "Bytes"), rows)
+        head = ("Purpose", "Requests", "Bytes", "Of use")
+        yield table("What its requests were for", head, rows)
 
 
 def _states(layer: LayerView, mode: str) -> Sequence[tuple[str, str]]:
@@ -87,11 +89,17 @@ def _states(layer: LayerView, mode: str) -> Sequence[tuple[str, str]]:
     return (*LEGEND, ("first", "put first")) if layer.landmark else LEGEND
 
 
-def _purposes(journal: Journal) -> Iterator[tuple[str, str, str]]:
+def _purposes(journal: Journal) -> Iterator[tuple[str, str, str, str]]:
     for why, words in PURPOSES.items():
         sizes = [fetch.length for fetch in journal.fetches if fetch.why == why]
         if sizes:
-            yield words, str(len(sizes)), amount(sum(sizes))
+            yield words, str(len(sizes)), amount(sum(sizes)), _use(journal.layer, why)
+
+
+def _use(layer: LayerStats, why: str) -> str:
+    """How much of what was fetched for a reason was read."""
+    fetched = layer.fetched_for.get(why, 0)
+    return f"{100 * layer.used_of.get(why, 0) / fetched:.0f} %" if fetched else ""
 
 
 def _facts(layer: LayerView) -> Html:
