@@ -202,10 +202,9 @@ def test_no_9_certificates_are_no_matter_of_waiting(shared, builder, tmp_path):
     "fault",
     [
         Fault(method="GET", path=BLOB, status=416, after=1),
-        Fault(method="GET", path=BLOB, status=501, after=1),
         Fault(method="GET", path=BLOB, ignore_range=True, times=ALWAYS),
     ],
-    ids=["11-416", "11-501", "10-ignored"],
+    ids=["11-416", "10-ignored"],
 )
 def test_no_10_and_11_a_host_without_ranges_is_read_whole_once_and_that_is_said(
     registry, builder, fault

@@ -59,9 +59,9 @@ def test_29_bytes_count_and_not_what_the_media_type_calls_them(registry, builder
     assert " abc\n" in builder.build(over(registry, image, "cat /m/a /m/b /m/c; echo"), *FLAGS).err
 
 
-@pytest.mark.parametrize("junk", [b"\x93" * 3000, b"\x1f\x8b\x08" + b"\x93" * 2000])
-def test_29_what_can_not_be_read_is_named(registry, builder, junk):
-    image = put_image(registry, f"junk{len(junk)}", (OCI_LAYER_GZIP, junk, of(plain("a")), {}))
+def test_29_what_can_not_be_read_is_named(registry, builder):
+    junk = b"\x1f\x8b\x08" + b"\x93" * 2000
+    image = put_image(registry, "junk", (OCI_LAYER_GZIP, junk, of(plain("a")), {}))
     run = builder.build(over(registry, image, "ls /m"), *FLAGS, expect=1)
     assert f"ERROR: layer {of(junk)}: " in run.err
 
