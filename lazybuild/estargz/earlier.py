@@ -15,9 +15,11 @@ from lazybuild.errors import IntegrityError
 from lazybuild.estargz.codec import inflate_members
 from lazybuild.estargz.entry import Entry
 from lazybuild.estargz.toc import Toc
+from lazybuild.oci.digest import Digest
 from lazybuild.oci.ranges import RangeReader
 
 _PACKED, _PLAIN = 256 << 10, 2 << 20  # bytes that are read and inflated at a time, at least
+_PIECE = 1 << 20
 _LARGEST = 64 << 20  # of a member, inflated
 
 
@@ -52,11 +54,14 @@ _NONE = _Run(first=0, packed=b"", plain=b"", ends=())
 class Earlier:
     """The members of one layer, by the file that each begins with. For one thread.
 
-    `ranges` gives bytes whose digest was checked: inflating says little of a member's own header.
+    That the blob still has its `digest` is checked once, before the first member is taken:
+    inflating says little of a member's own header.
     """
 
-    def __init__(self, ranges: RangeReader, toc: Toc, made_by: str) -> None:
+    def __init__(self, ranges: RangeReader, toc: Toc, made_by: str, digest: Digest) -> None:
         self.made_by = made_by
+        self._digest = digest
+        self._whole: bool | None = None
         self._ranges = ranges
         self._toc = toc
         self._bounds = (*toc.offsets, toc.data_end)
@@ -67,7 +72,7 @@ class Earlier:
         record = self._toc.lookup(entry.name)
         if record is None or record.size != entry.size or record.digest != record.chunk_digest:
             return None
-        if record.digest != digest():
+        if record.digest != digest() or not self._is_whole():
             return None
         try:
             packed, plain = self._at(bisect_left(self._bounds, record.offset))
@@ -76,6 +81,14 @@ class Earlier:
         if "sha256:" + hashlib.sha256(plain[: record.size]).hexdigest() != record.digest:
             return None
         return Member(packed, plain, record.digest)
+
+    def _is_whole(self) -> bool:
+        if self._whole is None:
+            total, size = hashlib.sha256(), self._ranges.size
+            for start in range(0, size, _PIECE):
+                total.update(self._ranges.read_at(start, min(_PIECE, size - start)))
+            self._whole = "sha256:" + total.hexdigest() == self._digest
+        return self._whole
 
     def _at(self, number: int) -> tuple[bytes, bytes]:
         run = self._run

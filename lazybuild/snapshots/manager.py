@@ -35,7 +35,6 @@ from lazybuild.snapshots import scan, steps
 from lazybuild.snapshots.copies import CopiedStep, Copies
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
-from lazybuild.snapshots.filehash import sha256_of
 from lazybuild.snapshots.lowers import LowerSource
 from lazybuild.snapshots.merged import MergedTree
 from lazybuild.snapshots.recovery import recover
@@ -311,15 +310,13 @@ class Snapshots:
         return layer_id
 
     def _earlier(self, lineage: str) -> Earlier | None:
-        """The members of the last layer of a lineage, if its blob is still here and whole."""
+        """The members of the last layer of a lineage, if its blob is still here."""
         layer_id, _, made = (self._store.meta.memo_get(EARLIER, lineage) or "").partition(" ")
         layer = self._store.meta.layer(layer_id) if made else None
         if layer is None or layer.descriptor is None or not self._is_near(layer):
             return None
-        toc = self._toc(layer)
-        with self._store.blobs.open(layer.descriptor.digest) as stream:
-            whole = sha256_of(stream) == layer.descriptor.digest
-        return Earlier(self._ranges(layer), toc, made) if toc and whole else None
+        toc, digest = self._toc(layer), layer.descriptor.digest
+        return Earlier(self._ranges(layer), toc, made, digest) if toc else None
 
     def write_blob(
         self,

@@ -13,6 +13,7 @@ from lazybuild.estargz import codec, reader, writer
 from lazybuild.estargz.earlier import Earlier
 from lazybuild.estargz.entry import Item
 from lazybuild.estargz.writer import Compression, WriterOptions, made_by, write_layer
+from lazybuild.oci.digest import of
 
 FILES = [folder("d"), *(file(f"d/{n:03}", b"%d;" % n * 400) for n in range(120))]
 
@@ -40,10 +41,11 @@ def written(items, earlier=None, **options):
     return out.getvalue(), done
 
 
-def earlier(items, *, blob=None, hot=(), **options):
+def earlier(items, *, blob=None, hot=(), digest="", **options):
     made, done = written(items, hot=hot, **options)
     toc = reader.open_toc(Bytes(made), done.annotations).verify(done.toc_digest)
-    return Earlier(Bytes(blob or made), toc, made_by(WriterOptions(**options)))
+    digest = digest or of(blob or made)
+    return Earlier(Bytes(blob or made), toc, made_by(WriterOptions(**options)), digest)
 
 
 def test_unchanged_files_are_neither_read_nor_compressed_again(monkeypatch):
@@ -69,6 +71,17 @@ def test_an_order_or_a_neighbour_that_changed_changes_no_byte(hot, threads):
     for before in (earlier(FILES), earlier(FILES, hot=("d/003",))):
         blob, _ = written([*map(known, other)], before, hot=hot, threads=threads)
         assert blob == written(other, hot=hot)[0]
+
+
+def test_the_blob_is_checked_once_and_only_if_something_would_be_taken():
+    before, read = earlier(FILES, digest=of(b"another blob")), []
+    other = [file("d/000", b"other")]
+    assert written([*map(known, other)], before)[0] == written(other)[0]
+    assert before._ranges.reads == []
+    watched = [replace(known(i), open=lambda i=i: read.append(1) or i.open()) if i.open else i
+               for i in FILES]  # fmt: skip
+    assert written(watched, before)[0] == written(FILES)[0]
+    assert (before._ranges.reads, len(read)) == ([(0, before._ranges.size)], 120)
 
 
 def test_bytes_that_are_no_members_are_passed_over():
