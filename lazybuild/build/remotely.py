@@ -19,7 +19,7 @@ from lazybuild.build.labels import labelled
 from lazybuild.build.run import open_space
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError, HostError, LazybuildError, UsageError
-from lazybuild.events import Noted, Sink, Warned
+from lazybuild.events import Noted, Sink, Warned, discard
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import codec, reference
 from lazybuild.registry import assembly
@@ -208,7 +208,8 @@ def _compiler(closure: Sequence[Read], kept: list[Compiled]) -> engine.Compile:
     ) -> tuple[Sequence[Text], Sequence[Compiled]]:
         made: dict[str, Sequence[Compiled]] = {}
         for read in closure:
-            made[read.target.name] = _compiled(read, made, here, images)
+            sink = read.events if read is closure[-1] else discard  # its own build warns of it
+            made[read.target.name] = _compiled(read, made, here, images, sink)
         kept[:] = made[closure[-1].target.name]
         return [_text(read) for read in closure], kept
 
@@ -216,7 +217,11 @@ def _compiler(closure: Sequence[Read], kept: list[Compiled]) -> engine.Compile:
 
 
 def _compiled(
-    read: Read, made: Mapping[str, Sequence[Compiled]], here: Platform, images: GatewayImages
+    read: Read,
+    made: Mapping[str, Sequence[Compiled]],
+    here: Platform,
+    images: GatewayImages,
+    sink: Sink,
 ) -> Sequence[Compiled]:
     request, given = read.request, linked(read.given, read.target.links, made)
     found = []
@@ -227,7 +232,7 @@ def _compiled(
             build_platform=here,
             multi_platform=len(request.platforms) > 1,
         )
-        found.append(compile_checked(request, given, options, images, read.events))
+        found.append(compile_checked(request, given, options, images, sink))
     return found
 
 

@@ -74,11 +74,12 @@ def images(daemon):
 
 
 def test_linked_targets_share_a_graph_and_contexts_stay_apart(bake, moby):
-    bake.target("lib", "FROM scratch\nCOPY file /lib\nENV WORD=lib\n")
+    bake.target("lib", "FROM scratch\nCOPY file /lib\nENV WORD=lib\nCMD x\n")
     text = "FROM lib\nCOPY file /app\n"
     bake.target("app", text, contexts={"lib": "target:lib"}, output=[])
     said = bake.run(moby)
     assert "[app internal] load build definition" in said
+    assert said.count("JSONArgsRecommended") == 1
     out = bake.folder / "out"
     bake.targets["app"]["output"] = [f"type=local,dest={out}"]
     bake.run(moby)
