@@ -2,7 +2,8 @@
 checked here, so that none of them is lost without a word.
 
 LAYERS are tars (eager) and their lazy twins, TABLES are tables of contents, REGISTRIES what servers
-may say, FAULTS what may go wrong on the way; the numbers are those in the names of tests.
+may say, CONTEXTS, COMMANDS, SECRETS and OUTPUTS the rest of a build, FAULTS what may go wrong; the
+numbers are those in the names of tests.
 """
 
 import ast
@@ -34,6 +35,23 @@ REFERRERS = "unit/registry/test_registry_referrers.py"
 BUILDS = "rootless/test_faults_of_registries.py"
 MIDDLE = "rootless/test_faults_on_the_way.py"
 DAEMON = "rootless/test_faults_of_lazyfs.py"
+SECURITY = "rootless/test_security_builds.py"
+STEPS = "rootless/test_security_steps.py"
+RACES = "rootless/test_security_races.py"
+IDENTITY = "rootless/test_sandbox_identity.py"
+MOUNTS = "rootless/test_sandbox_mounts.py"
+LIFE = "rootless/test_sandbox_life.py"
+LIMITS = "rootless/test_faults_limits.py"
+DISK = "rootless/test_faults_disk.py"
+SIGNALS = "rootless/test_faults_signals.py"
+HOST = "rootless/test_faults_host.py"
+DOUBT = "unit/store/test_store_doubt.py"
+STORE = "unit/store/test_store_root.py"
+META = "unit/store/test_store_meta.py"
+COLLECTOR = "unit/store/test_store_gc.py"
+HTTP = "unit/sources/test_sources_http.py"
+GIT = "unit/sources/test_sources_git.py"
+SHOWN = "unit/cli/test_cli_views.py"
 
 LAYERS = {
     "1 dots upwards": (
@@ -251,6 +269,126 @@ REGISTRIES = {
     ),
 }
 
+CONTEXTS = {
+    "48 links out": (f"{SECURITY}::test_a_link_in_the_context_is_copied_as_a_link",),
+    "49 sources outside": (f"{SECURITY}::test_copy_reads_nothing_beyond_the_context",),
+    "50 targets through links": (
+        f"{SECURITY}::test_a_copy_through_a_link_of_the_image_stays_in_the_image",
+    ),
+    "51 swapped meanwhile": (
+        f"{RACES}::test_a_directory_swapped_for_a_link_while_it_is_read",
+        f"{RACES}::test_a_directory_swapped_for_a_link_while_it_is_copied",
+    ),
+    "52 pipes and sockets": (
+        f"{SECURITY}::test_pipes_and_sockets_in_the_context_make_no_build_hang",
+    ),
+    "53 ignore files": (
+        f"{SECURITY}::test_a_hostile_ignore_file_opens_nothing",
+        f"{SECURITY}::test_an_ignore_file_of_nested_stars_takes_no_time",
+        f"{SECURITY}::test_an_ignore_file_that_leads_out_is_not_shown",
+    ),
+    "54 Dockerfiles": (
+        f"{SECURITY}::test_a_dockerfile_that_is_a_pipe_is_refused",
+        f"{SECURITY}::test_a_dockerfile_that_is_none_is_refused",
+        f"{STEPS}::test_a_dockerfile_that_leads_out_of_its_context_is_not_shown",
+    ),
+    "55 archives": (f"{SECURITY}::test_a_hostile_archive_writes_only_in_the_image",),
+    "56 addresses": (
+        f"{RACES}::test_an_address_that_redirects_elsewhere_is_refused",
+        f"{RACES}::test_a_name_that_a_server_gives_is_one_part",
+        f"{HTTP}::test_a_name_that_resolves_to_a_link_local_address",
+        f"{HTTP}::test_redirects_in_a_circle_end",
+    ),
+    "57 checksums": (
+        f"{SECURITY}::test_a_checksum_that_is_wrong_or_unknown_is_refused",
+        f"{RACES}::test_a_checksum_is_for_what_can_have_one",
+    ),
+    "58 repositories": (
+        f"{RACES}::test_what_a_git_address_may_not_lead_to",
+        f"{GIT}::test_submodules_over_a_protocol_that_is_not_allowed",
+        f"{GIT}::test_hooks_and_filters_do_not_run",
+    ),
+    "59 bombs": (f"{STEPS}::test_an_archive_bomb_does_not_fill_memory_or_hang",),
+    "60 names of stages": (f"{STEPS}::test_a_stage_wins_over_an_image_of_the_same_name",),
+    "61 many hits": (f"{RACES}::test_a_pattern_with_very_many_hits_is_bounded",),
+}
+
+COMMANDS = {
+    "62 working directories": (
+        f"{SECURITY}::test_a_working_directory_leads_to_no_descriptor",
+        f"{MOUNTS}::test_working_directory_outside_the_root_is_refused",
+    ),
+    "63 binds": (f"{SECURITY}::test_a_bind_whose_source_is_a_link_stays_in_its_stage",),
+    "64 caches": (
+        f"{SECURITY}::test_the_id_of_a_cache_is_no_path",
+        f"{SECURITY}::test_a_cache_over_what_a_step_needs_is_refused_or_harmless",
+        "rootless/test_dockerfile_mounts.py::test_who_shares_a_cache_and_when",
+    ),
+    "65 races on a cache": (
+        f"{RACES}::test_two_steps_race_on_a_subdirectory_of_a_cache",
+        f"{MOUNTS}::test_a_selector_that_is_swapped_all_the_time_stays_contained",
+    ),
+    "66 cleaning up": (
+        f"{SECURITY}::test_cleaning_up_mount_points_follows_no_link_of_the_step",
+        f"{MOUNTS}::test_a_mount_point_swapped_for_a_link_is_not_followed",
+    ),
+    "67 targets through links": (
+        f"{SECURITY}::test_targets_through_links_stay_in_the_image",
+        f"{MOUNTS}::test_a_secret_whose_target_is_a_link_out_stays_inside",
+        f"{MOUNTS}::test_a_secret_has_its_owner_and_mode",
+    ),
+    "68 mount points of the image": (
+        f"{SECURITY}::test_a_base_whose_own_mount_points_are_hostile",
+    ),
+    "69 attacks": (f"{STEPS}::test_a_step_can_hurt_only_itself",),
+    "70 daemons": (f"{HOST}::test_a_step_that_leaves_a_daemon_with_its_output_ends",),
+    "71 what a step sees": (
+        f"{SECURITY}::test_a_step_sees_nothing_of_the_builder",
+        f"{IDENTITY}::test_descriptors_are_the_standard_three",
+    ),
+    "72 account files": (f"{STEPS}::test_a_hostile_passwd_is_bounded",),
+    "73 users": (f"{SECURITY}::test_users_are_validated",),
+    "74 more rights": (f"{SECURITY}::test_more_rights_are_not_to_be_had",),
+    "75 output that commands": (
+        f"{SECURITY}::test_what_a_step_prints_is_no_command_to_a_terminal_or_to_github",
+        f"{SHOWN}::test_names_warnings_notes_and_errors_of_others_command_nobody",
+    ),
+    "76 system calls": (f"{IDENTITY}::test_dangerous_system_calls_are_refused",),
+    "77 devices of the image": (
+        f"{SECURITY}::test_a_null_device_that_an_image_brings_is_not_the_one_of_steps",
+        f"{MOUNTS}::test_an_image_with_something_else_for_a_kernel_directory_is_refused",
+    ),
+}
+
+SECRETS = {
+    "91 where none must be": (
+        f"{SECURITY}::test_a_secret_is_nowhere_afterwards",
+        f"{SECURITY}::test_a_secret_that_a_step_copies_would_be_found",
+    ),
+    "92 addresses with passwords": (
+        f"{SECURITY}::test_the_password_of_a_git_address_is_not_shown",
+    ),
+    "93 arguments": (
+        f"{STEPS}::test_an_argument_that_looks_like_a_secret_is_warned_of",
+        f"{RACES}::test_the_value_of_an_argument_that_looks_like_a_secret_is_not_shown",
+    ),
+    "94 caches of others": (f"{RACES}::test_a_cache_that_is_only_read_is_not_written",),
+}
+
+OUTPUTS = {
+    "97 links and devices": (
+        f"{SECURITY}::test_an_output_follows_no_link_out_of_its_directory",
+        f"{RACES}::test_an_output_makes_no_device_and_keeps_links_as_they_are",
+    ),
+    "98 places": (
+        f"{SECURITY}::test_an_output_over_a_file_is_refused",
+        f"{SECURITY}::test_an_output_that_may_not_be_written_is_an_error",
+        f"{RACES}::test_an_archive_is_not_written_to_a_terminal",
+    ),
+    "99 tags": (f"{SECURITY}::test_bad_tags_are_refused_before_anything_runs",),
+    "100 denied": (f"{SECURITY}::test_a_push_that_will_be_denied_is_refused_before_building",),
+}
+
 FAULTS = {
     "1 server errors": (
         f"{BUILDS}::test_a_fault_that_passes_does_not_fail_the_build",
@@ -298,6 +436,73 @@ FAULTS = {
         f"{MIDDLE}::test_no_19_a_cache_that_is_corrupt_is_a_warning",
         "rootless/test_cache.py::test_a_cache_that_fails_is_a_warning_unless_it_must_not",
     ),
+    "20 full": (
+        f"{DISK}::test_a_step_that_uses_up_the_inodes_ends_with_102",
+        f"{DISK}::test_a_pull_that_fills_the_disk_ends_with_102_and_leaves_no_part_of_it",
+        f"{DISK}::test_a_base_that_fills_the_disk_ends_with_102",
+        f"{DISK}::test_a_full_disk_can_be_pruned",
+        "rootless/test_soak.py::test_a_step_that_fills_the_disk_ends_with_102_and_leaves_a_store",
+    ),
+    "21 read-only, unreadable": (
+        f"{DISK}::test_a_store_that_turned_read_only_is_said_at_once",
+        "peers/test_disk_errors.py::test_a_read_error_is_said_and_puts_the_store_in_doubt",
+        f"{DOUBT}::test_blobs_in_doubt_are_checked_when_they_are_used",
+    ),
+    "22 signals": (
+        f"{HOST}::test_signals_are_obeyed_though_the_step_is_deaf",
+        f"{SIGNALS}::test_a_pull_that_stands_still_is_given_up",
+        f"{SIGNALS}::test_a_push_that_stands_still_is_given_up",
+        f"{SIGNALS}::test_a_layer_that_is_being_written_is_given_up",
+        f"{SIGNALS}::test_a_second_signal_ends_it_at_once",
+        f"{SIGNALS}::test_what_was_finished_is_kept",
+    ),
+    "23 kills": (
+        f"{SIGNALS}::test_a_builder_may_be_killed_at_every_step_of_a_commit",
+        f"{SIGNALS}::test_a_pull_may_be_killed_at_every_step",
+        f"{COLLECTOR}::test_a_kill_anywhere_leaves_a_store_that_opens_and_a_prune_that_cleans",
+        f"{LIFE}::test_a_builder_that_is_killed_takes_the_step_along",
+    ),
+    "26 killed steps": (f"{HOST}::test_a_killed_step_is_said_to_be_out_of_memory_perhaps",),
+    "28 processes and files": (
+        f"{LIMITS}::test_without_processes_a_build_fails_and_says_so",
+        f"{LIMITS}::test_without_open_files_a_build_fails_and_says_so",
+        f"{LIMITS}::test_without_memory_a_build_fails_and_says_so",
+    ),
+    "29 crowds": (
+        f"{HOST}::test_twenty_builds_at_once_share_one_store",
+        "unit/build/test_build_outside.py::test_a_build_on_a_shared_file_system_says_so_once",
+    ),
+    "30 a collector meanwhile": (
+        f"{SIGNALS}::test_a_collector_takes_nothing_from_a_running_build",
+        f"{COLLECTOR}::test_a_lease_keeps_what_was_made_or_looked_up_since",
+    ),
+    "31 power": (
+        f"{DOUBT}::test_after_a_power_loss_unsynced_directories_go",
+        f"{DOUBT}::test_a_restart_without_a_build_takes_nothing",
+    ),
+    "32 clocks": (f"{AUTH}::test_a_token_near_its_end_is_replaced_before_it_fails",),
+    "33 versions": (
+        f"{HOST}::test_a_store_of_a_newer_version_is_refused_and_not_touched",
+        "rootless/test_housekeeping.py::test_a_store_of_the_first_schema_is_taken_over",
+        f"{STORE}::test_another_version_is_refused",
+        f"{META}::test_a_newer_database_is_refused",
+    ),
+    "34 slow disks": (
+        "unit/build/test_build_outside.py::test_a_slow_place_is_told_with_its_measure",
+    ),
+    "35 silence": (
+        f"{SHOWN}::test_a_silent_step_is_told_to_be_running_still",
+        f"{LIMITS}::test_a_build_ends_when_its_time_is_over",
+    ),
+    "36 nobody listens": (f"{HOST}::test_a_build_goes_on_without_anyone_who_listens",),
+    "37 helpers": (
+        f"{HOST}::test_a_helper_that_fails_is_named_with_a_remedy",
+        "unit/executor/test_ladder.py::test_a_mapper_that_hangs_is_given_up",
+    ),
+    "38 networks that change": (
+        f"{MIDDLE}::test_no_14_a_registry_that_comes_back_is_waited_for_and_that_is_said",
+        f"{BUILDS}::test_a_fault_that_passes_does_not_fail_the_build",
+    ),
     "24 the lazy file system is killed": (
         f"{DAEMON}::test_a_step_whose_file_system_is_killed_runs_again_from_a_clean_directory",
         f"{DAEMON}::test_the_second_death_is_an_infrastructure_failure_and_nothing_is_cached",
@@ -310,7 +515,8 @@ FAULTS = {
     "40 credential helpers": (f"{MIDDLE}::test_no_40_a_credential_helper_that_fails_is_named",),
 }
 
-ALL = {**LAYERS, **TABLES, **REGISTRIES, **FAULTS}
+OF_BUILDS = {**CONTEXTS, **COMMANDS, **SECRETS, **OUTPUTS}
+ALL = {**LAYERS, **TABLES, **REGISTRIES, **OF_BUILDS, **FAULTS}
 NAMED = sorted({test for tests in ALL.values() for test in tests})
 
 
@@ -334,4 +540,8 @@ def test_no_case_is_left_out():
     assert numbers(LAYERS) == set(range(1, 33))
     assert numbers(TABLES) == set(range(33, 48))
     assert numbers(REGISTRIES) == set(range(78, 91))
-    assert numbers(FAULTS) == {*range(1, 20), 24, 25, 27, 39, 40}
+    assert numbers(CONTEXTS) == set(range(48, 62))
+    assert numbers(COMMANDS) == set(range(62, 78))
+    assert numbers(SECRETS) == set(range(91, 95))
+    assert numbers(OUTPUTS) == set(range(97, 101))
+    assert numbers(FAULTS) == set(range(1, 41))
