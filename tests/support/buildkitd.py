@@ -1,6 +1,6 @@
 """A buildkitd of its own, with the host's network, in the mounts of a `Moby`, whose client it uses.
 
-There is none in Debian as a package; docs/buildkit.md says how to make one of Debian's sources.
+There is no package of it in Debian; `scripts/buildkitd` makes one of Debian's sources.
 
     with Buildkitd(moby) as buildkitd:
         moby.build(context, "--builder", buildkitd.name, "--network", "default", …)
