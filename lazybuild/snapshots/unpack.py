@@ -190,10 +190,13 @@ class Unpacker:
             below = self._opened(above)
             if below < 0:
                 name = os.fsencode(paths.base(above))
-                if _kind(fd, name):
+                there = _kind(fd, name)
+                if there:
                     remove_at(fd, name)
                 os.mkdir(name, _IMPLIED, dir_fd=fd)
                 below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                if there == "whiteout":
+                    _make_opaque(below)
                 os.chmod(inside(below, "."), _IMPLIED)
             os.close(fd)
             fd = below

@@ -155,7 +155,8 @@ def test_12_a_whiteout_is_a_device_and_keeps_what_the_layer_itself_has(place):
 
 
 def test_12_a_directory_beside_its_own_whiteout_is_opaque(place):
-    for entries in ([file(".wh.d"), directory("d")], [directory("d"), file(".wh.d")]):
+    implied = [file(".wh.d"), file("d/f")]
+    for entries in ([file(".wh.d"), directory("d")], [directory("d"), file(".wh.d")], implied):
         assert inside(opaque, place, tar(entries))
         swept(place / "root")
         (place / "root").mkdir()
