@@ -62,6 +62,13 @@ def test_the_last_rung_has_nothing_but_a_chroot():
     assert "don't trust" in host.reason
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """As if no thread of another test were left."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_root_with_too_few_capabilities_is_told_which(tmp_path, monkeypatch):
     some = caps.mask(set(caps.DOCKER_DEFAULT) - {"MKNOD", "SETFCAP"})
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -70,6 +77,7 @@ def test_a_root_with_too_few_capabilities_is_told_which(tmp_path, monkeypatch):
         ladder.probe(tmp_path, force="T6")
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.skipif(os.getuid() == 0, reason="root has it")
 def test_a_plain_user_has_no_last_rung(tmp_path):
     with pytest.raises(HostError, match="as asked for"):
