@@ -69,9 +69,9 @@ def lazybuild(moby):
 
 
 @pytest.fixture(scope="module")
-def context(moby):
-    """One context for all cases; only the Dockerfile changes."""
-    folder = moby.shared / "differential"
+def context(moby, request):
+    """One context for all cases of a module; only the Dockerfile changes."""
+    folder = moby.shared / request.module.__name__
     for name, text in {
         "a": "a", "a2": "second", "a b": "blank", "fake.tar.gz": "no archive at all",
         "sub/b.txt": "b", "sub/c.txt": "c", "sub/deep/d": "d", "links/real": "r",
