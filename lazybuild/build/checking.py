@@ -35,7 +35,7 @@ def _asked(
     """What the frontend of the file says itself."""
     frontend = given.frontend
     with extra.libraries(f"the frontend {frontend.image if frontend else ''}"):
-        from lazybuild.build import bridged  # noqa: PLC0415 - as said
+        from lazybuild.build import bridged  # noqa: PLC0415 - an extra
     events = Collector(sink)
     with open_space(request, events) as space, bridged.granted(given) as granted:
         space.enter()

@@ -7,7 +7,6 @@ builds and by those that failed. `lazybuild inspect` shows it. Bounded, whatever
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from lazybuild.build.collect import Collector, Span
 from lazybuild.build.lowers import Lowers, Mode
 from lazybuild.build.space import Space
 from lazybuild.errors import LazybuildError
+from lazybuild.events import Noted
 from lazybuild.oci.digest import Digest
 from lazybuild.request import LayerStats
 from lazybuild.snapshots.lazyfs import blobmap, messages
@@ -67,10 +67,14 @@ class Journals:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        with suppress(LazybuildError):  # of a build that failed: its own error says more
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
             notes = {layer_id: _encode(it) for layer_id, it in self.gather().items()}
             self._space.store.meta.put_memos(MEMO, notes)
+        except LazybuildError as lost:
+            if error is None:  # else that one says more
+                said = f"`inspect` won't know what this build fetched: {lost.message}"
+                self._space.sink(Noted(message=said))
 
     @property
     def elapsed(self) -> float:

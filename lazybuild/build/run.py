@@ -70,7 +70,7 @@ def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
 
 def _elsewhere(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     with extra.libraries("--builder"):
-        from lazybuild.build import remotely  # noqa: PLC0415 - as said
+        from lazybuild.build import remotely  # noqa: PLC0415 - an extra
     remotely.build_all(targets, sink, done)
 
 
@@ -177,7 +177,7 @@ def _job(
     names: Mapping[str, str] = {}
     if given.frontend is not None:
         with extra.libraries(f"the frontend {given.frontend.image}"):
-            from lazybuild.build import bridged  # noqa: PLC0415 - as said
+            from lazybuild.build import bridged  # noqa: PLC0415 - an extra
         given = stack.enter_context(bridged.granted(given))
         names = own_names(given.directories, taken)
     places = {**given.directories, **{own: given.directories[name] for name, own in names.items()}}
