@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lazybuild.build.lowers import Lowers
 from lazybuild.errors import LazybuildError
 from lazybuild.events import Noted, Sink
+from lazybuild.linux.shortage import begun
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import SourceOp
 from lazybuild.oci import reference
@@ -47,8 +48,8 @@ class Bases:
         with self._lock:
             if self._thread is not None or self._find is None:
                 return
-            self._thread = threading.Thread(target=self._mount, name="bases", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._mount, name="bases", daemon=True)
+            self._thread = thread if begun(thread) else None
 
     def end(self) -> None:
         self._ended.set()

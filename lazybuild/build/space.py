@@ -4,6 +4,7 @@ Everything is opened when it is first needed and closed in the reverse order, wh
 """
 
 import copy
+import resource
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import BinaryIO, Self
 
 from lazybuild.build import ground, owners
 from lazybuild.build.pieces import Kept, Pieces
-from lazybuild.errors import BuildError, UsageError
+from lazybuild.errors import BuildError, ResourceError, UsageError
 from lazybuild.events import Noted, Ready, Sink, Warned
 from lazybuild.executor import ladder
 from lazybuild.executor.host import TIERS, Host, Tier
@@ -26,6 +27,8 @@ from lazybuild.snapshots.lazyfs import watchdog
 from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
 from lazybuild.snapshots.lazyfs.fetchlog import FetchLog, Logged
 from lazybuild.store import Layer, Store
+
+ADDRESSES = 512 << 20  # bytes: a stack and an arena for each thread
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,6 +101,7 @@ class Space:
         """Step onto the highest rung of the ladder; threads may be started from here on."""
         if self.host is not None:
             return
+        _check_addresses()
         host = ladder.probe(self.root, force=self._tier)
         owners.claim(self.store, host)
         ladder.enter(host)
@@ -207,6 +211,18 @@ class Space:
 
     def lazy_if_started(self) -> LazyFs | None:
         return self._opened.lazy
+
+
+def _check_addresses() -> None:
+    """Refuse what would end anywhere: Python waits for ever for a thread it has no memory for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < ADDRESSES:
+        wanted, given = ADDRESSES >> 20, soft >> 20
+        raise ResourceError(
+            f"no memory for steps: the limit of {given} MB on address space (`ulimit -v`) is less"
+            f" than {wanted} MB",
+            hint="raise it; a cgroup's limit on memory does what this one is meant for",
+        )
 
 
 def tier_of(text: str) -> Tier | None:

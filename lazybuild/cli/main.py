@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
@@ -11,8 +12,7 @@ from lazybuild import __version__
 from lazybuild.cli import failure, stopping, streams
 from lazybuild.cli.verbs import CONTEXT, Verbs
 from lazybuild.errors import EXIT_BUG, LazybuildError, ResourceError
-
-THREADS = "can't start new thread"  # a RuntimeError of threading
+from lazybuild.linux.shortage import hush_threads, of_memory
 
 
 @click.command(cls=Verbs, context_settings=CONTEXT)
@@ -21,12 +21,17 @@ def cli() -> None:
     """Build container images without root and without a daemon, over lazily mounted bases."""
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code, at once: threads that still wait for somebody
+    hold nothing that outlives the process, and to end one by one they would need memory.
+    """
     gc.set_threshold(50_000, 20, 100)  # trees are large and hold no cycles: rarely look for some
     streams.settle()
+    hush_threads()
     stopping.install()
-    sys.exit(guarded(sys.argv[1:] if argv is None else argv))
+    code = guarded(sys.argv[1:] if argv is None else argv)
+    streams.flush()
+    os._exit(code)
 
 
 def guarded(argv: list[str]) -> int:
@@ -53,15 +58,15 @@ def shortage(error: Exception) -> LazybuildError | None:
     """What the system said no to, when it says of which file; otherwise nobody expected it."""
     from lazybuild.store import disk  # noqa: PLC0415 - not for --help
 
-    if isinstance(error, MemoryError) or THREADS in str(error):
+    told = disk.trouble(error, "lazybuild") if isinstance(error, OSError) else None
+    if told is not None:
+        return told
+    if what := of_memory(error):
         hint = "raise the limits on memory and processes (`ulimit -a`)"
-        return ResourceError(f"no more memory: {error}".removesuffix(": "), hint=hint)
-    if not isinstance(error, OSError):
-        return None
-    told = disk.trouble(error, "lazybuild")
-    if told is None and error.filename is not None:
-        told = LazybuildError(f"{error.filename}: {error.strerror}")
-    return told
+        return ResourceError(f"no more memory: {what}", hint=hint)
+    if isinstance(error, OSError) and error.filename is not None:
+        return LazybuildError(f"{error.filename}: {error.strerror}")
+    return None
 
 
 def bug() -> int:
@@ -74,6 +79,7 @@ def bug() -> int:
 def run(argv: list[str]) -> int:
     try:
         value = cli.main(argv, prog_name="lazybuild", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code

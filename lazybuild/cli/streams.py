@@ -4,6 +4,7 @@ A descriptor that is free here would be given to a file of the store, into which
 then be written. Who stops listening to the progress has not asked for the build to stop.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -24,6 +25,13 @@ def settle() -> None:
         errors="backslashreplace",
         line_buffering=True,
     )
+
+
+def flush() -> None:
+    """Write what is left, as far as somebody takes it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
 
 
 def _occupy(number: int) -> bool:

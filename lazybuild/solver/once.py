@@ -6,6 +6,8 @@ from functools import partial
 from itertools import takewhile
 from typing import Generic, TypeVar
 
+from lazybuild.linux.shortage import begun
+
 THREADS = 64
 T = TypeVar("T")
 
@@ -94,15 +96,6 @@ class Others:
 
     def _do(self, number: int, task: Callable[[], object]) -> None:
         self._errors[number] = outcome(task)
-
-
-def begun(thread: threading.Thread) -> bool:
-    """Start it; False where the system gives no more threads."""
-    try:
-        thread.start()
-    except RuntimeError:
-        return False
-    return True
 
 
 def outcome(task: Callable[[], object]) -> BaseException | None:

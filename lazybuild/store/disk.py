@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lazybuild.errors import HostError, LazybuildError, ResourceError
+from lazybuild.linux.shortage import SCARCE
 
 _TIGHT, _FEW = 64 << 10, 64  # bytes, files
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 _FAILING = frozenset({errno.EROFS, errno.EIO, errno.ESTALE})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 
@@ -43,7 +43,7 @@ def trouble(error: OSError, place: Path | str) -> LazybuildError | None:
     if number in _FULL:
         hint = "make room or run `lazybuild prune`; --root moves the store"
         return ResourceError(f"{where}: {error.strerror}", hint=hint)
-    if number in _SCARCE:
+    if number in SCARCE:
         hint = "raise the limits on memory, processes and open files (`ulimit -a`)"
         return ResourceError(f"{where}: {error.strerror}", hint=hint)
     if number in _FAILING:

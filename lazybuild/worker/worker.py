@@ -63,9 +63,12 @@ class Worker:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """What the kernel calls an I/O error has a cause that the lazy file system can tell."""
+        """What fails for an I/O error has a cause that the lazy file system can tell."""
         try:
             yield
+        except BuildError:
+            self._services.check()
+            raise
         except OSError as error:
             self._services.check()
             told = disk.trouble(error, self._services.store.root)

@@ -10,8 +10,9 @@ import os
 import socket
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
+from lazybuild.linux.shortage import hush_threads
+from lazybuild.linux.workers import Workers
 from lazybuild.snapshots.lazyfs import messages
 from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.messages import Reply, Request
@@ -27,7 +28,7 @@ class Daemon:
         self._control = control
         self._sending = threading.Lock()
         self._service: Service | None = None
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="lazyfs-control")
+        self._workers = Workers(_WORKERS, "lazyfs-control")
 
     def run(self) -> None:
         try:
@@ -45,7 +46,7 @@ class Daemon:
         if isinstance(request.body, messages.Start):
             self._answer(request)  # nothing can be done before it is done
         else:
-            self._pool.submit(self._answer, request)
+            self._workers.do(self._answer, request)
 
     def _answer(self, request: Request) -> None:
         try:
@@ -107,6 +108,7 @@ def _perform(service: Service, request: Request) -> Reply:  # noqa: C901, PLR091
 
 
 def main() -> None:
+    hush_threads()
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
         Daemon(control).run()

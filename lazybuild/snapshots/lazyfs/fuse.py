@@ -15,13 +15,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lazybuild.errors import HostError
 from lazybuild.linux import syscalls
+from lazybuild.linux.workers import Workers
 from lazybuild.snapshots.lazyfs import protocol
 from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.protocol import Op
@@ -96,7 +96,7 @@ class Server:
     ) -> None:
         self._fd, self._view, self._reader = fd, view, reader
         self._hooks = hooks
-        self._pool = ThreadPoolExecutor(_WAITERS, thread_name_prefix="lazyfs-wait")
+        self._waiters = Workers(_WAITERS, "lazyfs-wait")
         self._last = _NOTHING_YET
         self._waiting: dict[int, float] = {}
         self._answers: dict[int, Callable[[int, int, bytes], Buffers | None]] = {
@@ -234,14 +234,8 @@ class Server:
         out = self._pieces(shown, ino, offset, size)
         if out is None:
             self._waiting[unique] = time.monotonic()
-            self._read_elsewhere(unique, shown, ino, offset, size)
+            self._waiters.do(self._read_later, unique, shown, ino, offset, size)
         return out
-
-    def _read_elsewhere(self, unique: int, shown: Shown, ino: int, offset: int, size: int) -> None:
-        try:
-            self._pool.submit(self._read_later, unique, shown, ino, offset, size)
-        except RuntimeError:  # no thread more is to be had, and somebody waits
-            self._read_later(unique, shown, ino, offset, size)
 
     def _pieces(self, shown: Shown, ino: int, offset: int, size: int) -> Buffers | None:
         layer, out = shown.layer, list[memoryview]()
@@ -262,8 +256,10 @@ class Server:
             data = [self._reader.read(layer, piece.chunk) for piece in pieces]
             out = [memoryview(d)[p.start : p.end] for d, p in zip(data, pieces, strict=True)]
         except Exception as error:  # noqa: BLE001  becomes EIO here and a report to the build
-            self._hooks.failed(layer, layer.tree.path(ino), error)
-            self._send([protocol.reply_error(unique, errno.EIO)])
+            try:
+                self._hooks.failed(layer, layer.tree.path(ino), error)
+            finally:  # whoever reads must not wait for ever
+                self._send([protocol.reply_error(unique, errno.EIO)])
         else:
             self._reply(unique, out)
             self._hooks.fetched(layer, ino)
@@ -273,7 +269,7 @@ class Server:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._fd)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._waiters.close()
 
 
 def _sized(value: bytes, size: int) -> Buffers:

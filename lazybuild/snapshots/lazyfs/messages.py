@@ -18,6 +18,7 @@ from lazybuild.errors import (
     UsageError,
 )
 from lazybuild.estargz.toc import TocEntry
+from lazybuild.linux.shortage import of_memory
 from lazybuild.snapshots.lazyfs.blobmap import Cell
 from lazybuild.snapshots.lazyfs.fetchlog import Fetch
 
@@ -186,8 +187,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-NO_THREAD = "can't start new thread"  # a RuntimeError of threading
-
 _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Decoder(Reply)
 _entries = msgspec.json.Decoder(list[TocEntry])
@@ -218,8 +217,7 @@ def fault(error: Exception) -> Fault:
     """Anything that isn't in the error tree is a bug of the daemon and is called so."""
     if isinstance(error, LazybuildError):
         return Fault(kind=type(error).__name__, message=error.message, hint=error.hint)
-    if isinstance(error, OSError | MemoryError) or NO_THREAD in str(error):
-        what = str(error) or "no memory left"
+    if what := of_memory(error) or (str(error) if isinstance(error, OSError) else ""):
         return Fault(kind="ResourceError", message=f"lazy file system: {what}")
     return Fault(kind="", message=f"lazy file system: {type(error).__name__}: {error}")
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 
 from lazybuild.errors import LazybuildError
+from lazybuild.linux.shortage import begun
 from lazybuild.snapshots.lazyfs import plan
 from lazybuild.snapshots.lazyfs.layer import LazyLayer, Why
 from lazybuild.snapshots.lazyfs.plan import SPAN_MAX, Span
@@ -59,15 +60,15 @@ class Prefetcher:
     def _start(self, needed: int) -> None:
         for _ in range(min(WORKERS - len(self._threads), needed)):
             thread = threading.Thread(target=self._work, name="lazyfs-prefetch", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            if begun(thread):
+                self._threads.append(thread)
 
     def _work(self) -> None:
         while (task := self._take()) is not None:
             layer, span, why = task
             try:
                 self._reader.fetch(layer, span, why)
-            except LazybuildError:
+            except (LazybuildError, MemoryError):
                 self._failed += 1  # whoever reads it for real will fetch it or be told why not
             finally:
                 with self._condition:

@@ -11,12 +11,13 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from lazybuild.errors import IntegrityError, LazybuildError
 from lazybuild.estargz.codec import inflate
+from lazybuild.linux.workers import Workers
 from lazybuild.snapshots.lazyfs import plan
 from lazybuild.snapshots.lazyfs.flight import Gate
 from lazybuild.snapshots.lazyfs.layer import ChunkCache, LazyLayer, Why
@@ -56,7 +57,7 @@ class ChunkReader:
         self._memory = memory or Memory()
         self._lock = threading.Lock()
         self._flights: dict[bytes, Future[bytes]] = {}
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lazyfs-load")
+        self._loader = Workers(1, "lazyfs-load")
         self._loading = [threading.Lock() for _ in range(16)]
 
     # what is here already
@@ -68,7 +69,7 @@ class ChunkReader:
         if data is None and layer.cached:
             data = self._load_once(layer, chunk, key)
             if data is not None and _continues(layer, chunk):
-                self._pool.submit(self._load_once, layer, chunk + 1, None)
+                self._loader.do(self._load_once, layer, chunk + 1, None)
         if data is not None and not layer.read[chunk]:
             self._note_read(layer, chunk)
         return data
@@ -240,7 +241,7 @@ class ChunkReader:
         if wanted in arrived.span.chunks:
             self._take(flight, arrived, (wanted,), Why.ASKED)
         if others:
-            self._pool.submit(self._take_rest, flight, arrived, others)
+            self._loader.do(self._take_rest, flight, arrived, others)
         else:
             arrived.held.close()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lazybuild.errors import LazybuildError, UsageError
 from lazybuild.events import Event, Noted, Warned
 from lazybuild.linux import syscalls
+from lazybuild.linux.shortage import begun
 from lazybuild.oci import digest as oci_digest
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest, hex_part
@@ -62,7 +63,7 @@ class Service:
         self._registry: Registry | None = None
         self._registry_lock = threading.Lock()
         self._server(_PLAIN)
-        threading.Thread(target=self._connect, name="lazyfs-registry", daemon=True).start()
+        begun(threading.Thread(target=self._connect, name="lazyfs-registry", daemon=True))
 
     def close(self) -> None:
         self._prefetcher.close()
@@ -111,9 +112,8 @@ class Service:
             cold = source.hosts[:1] not in self._warmed
             self._warmed.add(source.hosts[:1])
         for number in range(WARM if cold else 0):
-            threading.Thread(
-                target=_touch, args=(source, number), name="lazyfs-warm", daemon=True
-            ).start()
+            args = (source, number)
+            begun(threading.Thread(target=_touch, args=args, name="lazyfs-warm", daemon=True))
 
     def _show(self, layer: LazyLayer) -> str:
         kind = _WITH_XATTRS if layer.tree.has_xattrs or self._view.one_id else _PLAIN

@@ -11,9 +11,9 @@ Whatever is odd about a file ends the guess and nothing else.
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from lazybuild.errors import LazybuildError
+from lazybuild.linux.workers import Workers
 from lazybuild.snapshots import elf
 from lazybuild.snapshots.lazyfs import commands, pyc
 from lazybuild.snapshots.lazyfs.layer import LazyLayer, Why
@@ -38,13 +38,13 @@ class Speculator:
         self._reader, self._prefetcher = reader, prefetcher
         self._lock = threading.Lock()
         self._known: set[tuple[str, int]] = set()
-        self._pool = ThreadPoolExecutor(_GUESSERS, thread_name_prefix="lazyfs-guess")
+        self._guessers = Workers(_GUESSERS, "lazyfs-guess")
 
     def expect(self, layer: LazyLayer, steps: Sequence[Sequence[str]]) -> None:
         """These commands will run, in this order: begin to fetch what they are sure to read."""
         for place, argv in enumerate(steps):
             why = Why.LATER if place else Why.EXPECTED
-            self._pool.submit(self._expect, layer, commands.files(layer.tree, argv), why)
+            self._guessers.do(self._expect, layer, commands.files(layer.tree, argv), why)
 
     def _expect(self, layer: LazyLayer, found: Sequence[int], why: Why) -> None:
         for ino in found:
@@ -54,7 +54,7 @@ class Speculator:
 
     def consider(self, layer: LazyLayer, ino: int, why: Why = Why.SPECULATION) -> None:
         if layer.tree.size(ino) >= len(elf.MAGIC) and self._first_time(layer, ino):
-            self._pool.submit(self._guess, layer, ino, why)
+            self._guessers.do(self._guess, layer, ino, why)
 
     def go_on(self, layer: LazyLayer, ino: int) -> None:
         """A second piece of a long file was asked for: the others of a program follow, too."""

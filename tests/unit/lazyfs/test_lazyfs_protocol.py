@@ -143,15 +143,6 @@ def test_noise_is_answered_and_survived(kernel):
     assert os.listdir("/proc/self/fd")
 
 
-def test_a_read_is_answered_when_no_thread_is_to_be_had(kernel, monkeypatch):
-    def none(*_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(kernel.server._pool, "submit", none)
-    read = struct.pack("=QQIIQII", 0, 0, 5, 0, 0, 0, 0)
-    assert kernel.ask(Op.READ, node_of(kernel, b"f"), read) == (0, b"hello")
-
-
 def test_a_request_that_memory_is_missing_for_is_answered(kernel, monkeypatch):
     def none(*_):
         raise MemoryError
