@@ -4,25 +4,10 @@ import json
 import subprocess
 
 import pytest
-from support.building import Builder, registry_with_base, settled
 
 from lazybuild.oci import codec
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 STATUS = "Package: demo\nStatus: install ok installed\nVersion: 1.0\nArchitecture: all\n"

@@ -8,32 +8,13 @@ import tarfile
 import urllib.request
 
 import pytest
-from support.building import Builder, interrupt, registry_with_base, settled
+from support.building import Builder, interrupt, settled
 from support.faults import ALWAYS, Fault
 
 from lazybuild.estargz.streams import decompress
 from lazybuild.oci import codec, validate
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def dev_stage(base):

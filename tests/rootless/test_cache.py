@@ -5,18 +5,12 @@ import subprocess
 import urllib.request
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import settling_builder
 from support.faults import ALWAYS, Fault
 
 from lazybuild.oci import codec
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
 
 
 @pytest.fixture
@@ -31,9 +25,8 @@ def cold(tmp_path):
 
 def made(folder):
     folder.mkdir()
-    builder = Builder(folder)
-    yield builder
-    assert settled(builder.leftovers) == []
+    with settling_builder(folder) as builder:
+        yield builder
     subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
 
 

@@ -1,11 +1,9 @@
 """Command lines that other tools give to `docker`, word by word, and how they end."""
 
 import json
-import subprocess
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base, settled
 
 pytestmark = pytest.mark.rootless
 
@@ -34,25 +32,6 @@ RUN --mount=type=bind,from={CONTENT}_source,source=tool,target=/tmp/build-featur
 ARG _DEV_CONTAINERS_IMAGE_USER=root
 USER $_DEV_CONTAINERS_IMAGE_USER
 """
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from support import tars
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 from support.docker_registry import PASSWORD, USER, DockerRegistry
 from support.tiny_image import tiny_image
 
@@ -16,25 +16,6 @@ from lazybuild.oci import platform
 from lazybuild.oci.digest import of
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def small(builder, base, *flags):

@@ -1,30 +1,15 @@
 """`lazybuild convert`: plain images made lazy, in every format, in the order that is wanted."""
 
 import json
-import subprocess
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder, settled
 from support.tiny_image import noise
 
 from lazybuild.oci import codec
 from lazybuild.oci.descriptor import TOC_DIGEST
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 @pytest.fixture

@@ -8,23 +8,9 @@ import sys
 
 import pytest
 from support import solvestatus
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 FAILING = """\
@@ -84,8 +70,8 @@ def test_a_log_holds_what_was_not_shown(builder, registry, tmp_path):
     assert "--logfile" in builder.build(files, "--logfile", tmp_path / "no/log", expect=2).err
 
 
-def test_an_error_is_an_annotation_on_github(tmp_path, registry):
-    builder = Builder(tmp_path / "github", GITHUB_ACTIONS="true")
+def test_an_error_is_an_annotation_on_github(folder, registry):
+    builder = Builder(folder / "github", GITHUB_ACTIONS="true")
     files = {
         "Dockerfile": f"FROM {registry.host}/base:1\nRUN echo '::error::forged'; exit 9\n",
     }
@@ -94,7 +80,6 @@ def test_an_error_is_an_annotation_on_github(tmp_path, registry):
     marked = [line for line in lines if line.startswith("::")]
     assert len(marked) == 1
     assert marked[0].startswith("::error file=Dockerfile,line=2::")
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def test_rawjson_is_what_buildkits_decoder_takes(registry, builder):

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from support.building import Builder
 
 pytestmark = pytest.mark.rootless
 
@@ -16,11 +15,6 @@ COPY a /a
 FROM base AS final
 CMD sh -c true
 """
-
-
-@pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path)
 
 
 @pytest.fixture

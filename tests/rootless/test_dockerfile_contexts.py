@@ -12,16 +12,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from support.building import Builder
 
 pytestmark = pytest.mark.rootless
 
 DOCKERFILE = "FROM scratch\nCOPY a sub /x/\n"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path)
 
 
 def archive(files, mode="w"):

@@ -6,7 +6,7 @@ import json
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base
+from support.building import Builder
 from support.repositories import Repositories
 from support.web import Answer, web
 
@@ -14,12 +14,6 @@ pytestmark = pytest.mark.rootless
 
 EPOCH = 1_500_000_000
 EARLIER = EPOCH - 1000
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield f"{registry.host}/base:1"
 
 
 class Stores:

@@ -6,27 +6,11 @@ import json
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base
+from support.building import Builder
 from support.repositories import Repositories
 from support.web import Answer, web
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path)
 
 
 @pytest.fixture

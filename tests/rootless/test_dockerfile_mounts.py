@@ -7,20 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import settled
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path)
 
 
 def exported(builder, text, *flags, files=None):

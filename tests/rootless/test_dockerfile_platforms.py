@@ -4,18 +4,12 @@ import json
 import tarfile
 
 import pytest
-from support.building import Builder
 from support.registry import LocalRegistry
 
 pytestmark = pytest.mark.rootless
 
 TEXT = "FROM scratch\nARG TARGETARCH\nCOPY a /a-$TARGETARCH\n"
 PLATFORMS = ("--platform", "linux/amd64,linux/arm64")
-
-
-@pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path)
 
 
 def test_an_index_of_one_image_for_each(builder):

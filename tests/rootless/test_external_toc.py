@@ -2,12 +2,10 @@
 --estargz-external-toc` makes them.
 """
 
-import subprocess
 import tarfile
 
 import pytest
 from support import layers, legacy
-from support.building import Builder, settled
 from support.layers import Bytes
 from support.registry import LocalRegistry
 from support.rootfs import make_rootfs
@@ -35,14 +33,6 @@ def made(tmp_path_factory):
 def registry():
     with LocalRegistry() as registry:
         yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def base(registry, made):

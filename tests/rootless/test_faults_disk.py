@@ -4,29 +4,12 @@ import subprocess
 import time
 
 import pytest
-from support.building import Builder, registry_with_base
+from support.building import Builder
 from support.disks import filled, on_disk, read_only
 
 pytestmark = pytest.mark.rootless
 
 LIMIT = 20.0  # seconds; whoever takes longer tries again and again
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    yield tmp_path
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def small(base):

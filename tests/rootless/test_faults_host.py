@@ -10,31 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder, settled
 from support.soak import damage
 
 from lazybuild.store import Store
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def plain(text="text"):

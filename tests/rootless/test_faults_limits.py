@@ -5,30 +5,11 @@ import subprocess
 import time
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import settled
 
 pytestmark = pytest.mark.rootless
 
 MB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def small(base):

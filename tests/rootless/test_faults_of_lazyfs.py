@@ -2,31 +2,16 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
-from support.building import Builder, processes, registry_with_base, settled
+from support.building import processes
 from support.faults import ALWAYS, Fault
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("faultless")]
 
 MARK = " begun\n"  # the output; the name of the step has quotes in it
 OFF = ("--profile-from", "off", "--profile-to", "off", "-t", "x")
-
-
-@pytest.fixture
-def registry(tmp_path):
-    with registry_with_base(tmp_path / "base") as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def daemon(builder):

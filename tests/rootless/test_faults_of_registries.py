@@ -3,36 +3,13 @@
 import subprocess
 
 import pytest
-from support.building import Builder, registry_with_base, settled
 from support.faults import ALWAYS, Fault
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("faultless")]
 
 OFF = ("--profile-from", "off", "--profile-to", "off", "-t", "x")
 READ = "RUN cat /bin/perl /bin/ls > /dev/null && echo re''ad\n"
 BLOB = r"/base/blobs/sha256"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(shared):
-    shared.script.clear()
-    shared.mount = True
-    yield shared
-    shared.script.clear()
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def files(registry, text=READ):

@@ -6,14 +6,13 @@ import gzip
 import json
 import re
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from support import certificates, tars
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 from support.faults import ALWAYS, Fault
 from support.images import put_image
 from support.registry import LocalRegistry
@@ -23,34 +22,13 @@ from support.tiny_image import noise
 from lazybuild.oci.descriptor import OCI_LAYER_GZIP
 from lazybuild.oci.digest import of
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("faultless")]
 
 OFF = ("--profile-from", "off", "--profile-to", "off", "-t", "x")
 QUICK = ("--retry-delay", "0.1s", "--registry-timeout", "0.7s")
 BLOB = r"/base/blobs/sha256"
 BEGUN = " begun\n"
 LATER = "RUN echo be''gun; sleep 1; cat /bin/perl /bin/ls > /dev/null && echo re''ad\n"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(shared):
-    shared.script.clear()
-    yield shared
-    shared.script.clear()
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def files(registry, text=LATER):
@@ -181,19 +159,19 @@ def test_no_8_a_name_that_is_none_and_a_port_that_says_nothing(builder):
             assert "2 attempts" in run.err
 
 
-def test_no_9_certificates_are_no_matter_of_waiting(shared, builder, tmp_path):
+def test_no_9_certificates_are_no_matter_of_waiting(registry, builder, tmp_path):
     (tmp_path / "tls").mkdir()
     pair = certificates.make(tmp_path / "tls")
-    with LocalRegistry(twin=shared, certificate=pair.server) as secure:
+    with LocalRegistry(twin=registry, certificate=pair.server) as secure:
         run = builder.build(files(secure), *OFF, expect=104)
         assert "certificate" in run.err
         assert "--cert-dir" in run.err
         assert "attempts" not in run.err
         assert builder.build(files(secure), *OFF, "--cert-dir", pair.authority.parent).code == 0
-    place = builder.folder / ".config/containerd/certs.d" / shared.host
+    place = builder.folder / ".config/containerd/certs.d" / registry.host
     place.mkdir(parents=True)
-    (place / "hosts.toml").write_text(f'server = "https://{shared.host}"\n')
-    run = builder.build(files(shared), *OFF, "--pull", expect=104)
+    (place / "hosts.toml").write_text(f'server = "https://{registry.host}"\n')
+    run = builder.build(files(registry), *OFF, "--pull", expect=104)
     assert "TLS" in run.err
     assert "--insecure-registry" in run.err
 

@@ -1,45 +1,18 @@
 """A builder that is told to end, or killed, at every kind of work: nothing is left, all goes on."""
 
 import signal
-import subprocess
 import time
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder, settled
 from support.faults import ALWAYS, Fault
 from support.killed import killed_at, places
 from support.soak import SAME, damage
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("faultless")]
 
 SOON = 10.0  # seconds until a builder that was told to end has ended
 OFF = ("--profile-from", "off", "--profile-to", "off")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(shared):
-    shared.script.clear()
-    yield shared
-    shared.script.clear()
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def interrupted(process, number=signal.SIGINT):

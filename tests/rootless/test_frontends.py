@@ -6,7 +6,7 @@ import textwrap
 import time
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 from support.frontends import push_frontends
 
 pytestmark = pytest.mark.rootless
@@ -15,17 +15,12 @@ EPOCH = ("--source-date-epoch", "1700000000")
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(registry, tmp_path_factory):
+    """`own:1`, `scripted:1` and `shell:1` are frontends."""
     folder = tmp_path_factory.mktemp("frontends")
-    with registry_with_base(folder) as registry:
-        push_frontends(Builder(folder / "frontend-builder"), registry.host)
-        yield registry
+    push_frontends(Builder(folder), registry.host)
+    yield registry
     subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
 
 
 @pytest.fixture
@@ -34,17 +29,8 @@ def own(registry):
 
 
 @pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
-
-
-@pytest.fixture
-def other(tmp_path):
-    yield Builder(tmp_path / "other")
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+def other(folder):
+    return Builder(folder / "other")
 
 
 def project(base):

@@ -1,12 +1,10 @@
 """Layers that are not what their manifests say, in whole builds. By number of the case."""
 
 import gzip
-import subprocess
 
 import pytest
 import zstandard
 from support import tars
-from support.building import Builder, registry_with_base, settled
 from support.images import put_image
 from support.layers import file, write
 
@@ -16,20 +14,6 @@ from lazybuild.oci.digest import of
 pytestmark = pytest.mark.rootless
 
 FLAGS = ("--profile-from", "off", "--profile-to", "off", "-t", "x")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def over(registry, image, command):

@@ -2,10 +2,8 @@
 
 import json
 import sqlite3
-import subprocess
 
 import pytest
-from support.building import Builder, registry_with_base, settled
 from support.soak import damage
 
 from lazybuild.store import schema
@@ -17,20 +15,6 @@ FROM {base}
 RUN --mount=type=cache,id=kept,target=/c echo kept >> /c/log; cat /c/log | wc -l > /count
 RUN echo second > /second
 """
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 @pytest.fixture

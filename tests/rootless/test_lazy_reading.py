@@ -2,10 +2,8 @@
 it because most of it was read; and what is said of that.
 """
 
-import subprocess
-
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 from support.tiny_image import noise
 
 pytestmark = pytest.mark.rootless
@@ -14,25 +12,14 @@ SIZE = 512 << 10
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(registry, tmp_path_factory):
     """`huge:1` is the base and a layer of files that nothing reads by itself."""
-    folder = tmp_path_factory.mktemp("base")
-    with registry_with_base(folder) as registry:
-        files = {f"f{number:02}": noise(SIZE, number) for number in range(FILES)}
-        text = f"FROM {registry.host}/base:1\nCOPY f* /data/\n"
-        Builder(folder / "huge").build(
-            {"Dockerfile": text, **files}, "-t", f"{registry.host}/huge:1", "--push",
-            "--no-prefetch",
-        )  # fmt: skip
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+    files = {f"f{number:02}": noise(SIZE, number) for number in range(FILES)}
+    text = f"FROM {registry.host}/base:1\nCOPY f* /data/\n"
+    Builder(tmp_path_factory.mktemp("huge")).build(
+        {"Dockerfile": text, **files}, "-t", f"{registry.host}/huge:1", "--push", "--no-prefetch"
+    )
+    return registry
 
 
 def data_layer(run):

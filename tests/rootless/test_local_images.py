@@ -9,17 +9,11 @@ import subprocess
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 
 from lazybuild.oci import codec
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +33,6 @@ def archives(registry, tmp_path_factory):
     folder.chmod(0o755)
     yield folder
     subprocess.run(["chmod", "-R", "u+rwX", folder], check=False)
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 FORMS = [

@@ -1,27 +1,11 @@
 """One name for images that were built for a platform each."""
 
-import subprocess
-
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 
 from lazybuild.oci import codec
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def pushed(builder, registry, arch, repository):

@@ -17,18 +17,18 @@ STEPS = "RUN cat /bin/perl > /dev/null\nRUN cat /bin/ls > /dev/null; echo x > /x
 
 @pytest.fixture
 def registry(tmp_path):
+    """One of its own for each test: profiles stay in it."""
     with registry_with_base(tmp_path / "base") as registry:
         yield registry
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(folder):
     """Builders with a store of their own each, as many as are asked for."""
     made = []
 
     def make():
-        made.append(Builder(tmp_path / f"machine-{len(made)}"))
+        made.append(Builder(folder / f"machine-{len(made)}"))
         return made[-1]
 
     yield make

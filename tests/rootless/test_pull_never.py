@@ -1,25 +1,8 @@
 """`--pull=never` asks no registry for an image, whatever is known of it."""
 
-import subprocess
-
 import pytest
-from support.building import Builder, registry_with_base, settled
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def test_a_registry_is_never_asked_for_an_image(builder, registry):

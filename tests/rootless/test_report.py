@@ -3,12 +3,10 @@
 import gzip
 import io
 import json
-import subprocess
 
 import pytest
 from support import browser, tars
 from support.browser import Browser
-from support.building import Builder, registry_with_base, settled
 from support.images import put_image
 from support.layers import file, write
 from support.legacy import stargz
@@ -30,20 +28,6 @@ READ = "RUN cat /bin/perl > /dev/null\n"
 HOSTILE = (
     "<script>document.title='x'</script><img src=x onerror=alert(1)>"  # a file in a folder '<'
 )
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def built(builder, base, steps, *flags, **more):

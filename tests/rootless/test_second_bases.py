@@ -1,11 +1,10 @@
 """Bases of other stages: mounted while the first step runs, and only when they will be needed."""
 
 import signal
-import subprocess
 import time
 
 import pytest
-from support.building import Builder, interrupt, registry_with_base, settled
+from support.building import Builder, interrupt
 
 from lazybuild.oci import codec
 
@@ -13,21 +12,12 @@ pytestmark = pytest.mark.rootless
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    with registry_with_base(folder) as registry:
-        builder = Builder(folder / "second")
-        text = {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "second"}
-        builder.build(text, "-t", f"{registry.host}/second:1", "--push")
-        yield registry
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+def registry(registry, tmp_path_factory):
+    """`second:1` is an image of one file."""
+    builder = Builder(tmp_path_factory.mktemp("second"))
+    text = {"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "second"}
+    builder.build(text, "-t", f"{registry.host}/second:1", "--push")
+    return registry
 
 
 def layer_requests(registry, name):

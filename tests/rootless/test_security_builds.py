@@ -3,47 +3,15 @@
 import io
 import os
 import socket
-import subprocess
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base, settled
-from support.contents import everything
+from support.contents import CANARY, everything
 from support.faults import ALWAYS, Fault
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("canary")]
 
-CANARY = "canary, do not read\n"
 SECRET = "s3cr3t-of-the-build-4711"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def canary(tmp_path):
-    """A directory beside the store that is the same after every test."""
-    place = tmp_path / "outside"
-    place.mkdir()
-    (place / "canary").write_text(CANARY)
-    yield place
-    assert [(path.name, path.read_text()) for path in place.iterdir()] == [("canary", CANARY)]
-
-
-@pytest.fixture
-def builder(tmp_path, canary):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def refused(builder, files, *flags, code=1, saying=""):

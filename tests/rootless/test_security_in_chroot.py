@@ -2,9 +2,8 @@
 
 import pytest
 import test_security_steps
-from support.building import Builder, registry_with_base, settled
+from support.building import settling_builder
 from test_security_builds import (  # noqa: F401 - pytest collects them here too
-    CANARY,
     test_a_base_whose_own_mount_points_are_hostile,
     test_a_bind_whose_source_is_a_link_stays_in_its_stage,
     test_a_null_device_that_an_image_brings_is_not_the_one_of_steps,
@@ -14,38 +13,15 @@ from test_security_builds import (  # noqa: F401 - pytest collects them here too
     test_targets_through_links_stay_in_the_image,
 )
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("canary")]
 ATTACKED = test_security_steps.test_a_step_can_hurt_only_itself
 (ATTACKS,) = [mark.args[1] for mark in ATTACKED.pytestmark if mark.name == "parametrize"]
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
 @pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def canary(tmp_path):
-    """A directory beside the store that is the same after every test."""
-    place = tmp_path / "outside"
-    place.mkdir()
-    (place / "canary").write_text(CANARY)
-    yield place
-    assert [(path.name, path.read_text()) for path in place.iterdir()] == [("canary", CANARY)]
-
-
-@pytest.fixture
-def builder(tmp_path, canary):
-    del canary
-    builder = Builder(tmp_path, place="docker")
-    yield builder
-    assert settled(builder.leftovers) == []
+def builder(folder):
+    with settling_builder(folder, place="docker") as builder:
+        yield builder
 
 
 def test_steps_can_hurt_only_themselves(builder, base):

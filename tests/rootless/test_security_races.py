@@ -7,47 +7,18 @@ import threading
 import time
 
 import pytest
-from support.building import Builder, registry_with_base, settled
-from support.contents import everything
+from support.building import Builder
+from support.contents import CANARY, everything
 from support.repositories import Repositories
 from support.web import Answer, web
 
 from lazybuild.errors import BuildError
 from lazybuild.snapshots.hosttree import HostTree
 
-pytestmark = pytest.mark.rootless
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("canary")]
 
-CANARY = "canary, do not read\n"
 TOKEN = "t0ken-of-the-build-4711"
 OFF = ("--profile-from", "off", "--profile-to", "off")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def canary(tmp_path):
-    place = tmp_path / "outside"
-    place.mkdir()
-    (place / "canary").write_text(CANARY)
-    yield place
-    assert [(path.name, path.read_text()) for path in place.iterdir()] == [("canary", CANARY)]
-
-
-@pytest.fixture
-def builder(tmp_path, canary):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 class Swapping(threading.Thread):

@@ -2,38 +2,12 @@
 
 import gzip
 import io
-import subprocess
 import tarfile
 import time
 
 import pytest
-from support.building import Builder, registry_with_base, settled
 
-pytestmark = pytest.mark.rootless
-
-CANARY = "canary, do not read\n"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
-
-
-@pytest.fixture
-def builder(tmp_path):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/canary").write_text(CANARY)
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    assert (tmp_path / "outside/canary").read_text() == CANARY
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+pytestmark = [pytest.mark.rootless, pytest.mark.usefixtures("canary")]
 
 
 def either(builder, files, *flags):

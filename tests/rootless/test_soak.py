@@ -5,23 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder, settled
 from support.inside import inside
 from support.soak import Soak, damage, leftovers
 
 pytestmark = pytest.mark.rootless
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("base")) as registry:
-        yield registry
-
-
-@pytest.fixture
-def folder(tmp_path):
-    yield tmp_path
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def test_killed_builders_harm_neither_the_store_nor_the_others(registry, folder):

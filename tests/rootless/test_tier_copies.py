@@ -7,33 +7,16 @@ real Docker in tests/buildkit.
 import os
 import re
 import subprocess
-import sys
 import tarfile
 
 import pytest
-from support.building import Builder, processes, registry_with_base, settled
-from support.inside import swept
+from support.building import Builder, processes, settled
+from support.inside import can_confine, swept
 
 pytestmark = pytest.mark.rootless
 ROOT = os.getuid() == 0
-CONFINE = """from lazybuild.linux import syscalls
-syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-raise SystemExit(not syscalls.confine_signals())
-"""
-CONFINED = not subprocess.run([sys.executable, "-c", CONFINE], check=False).returncode
 EPOCH = ("--source-date-epoch", "1700000000")
 TIERS = ["T4", pytest.param("T6", marks=pytest.mark.root)]
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("registry")) as found:
-        yield found
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/base:1"
 
 
 class Copying(Builder):
@@ -191,7 +174,7 @@ def chrooted(tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not CONFINED, reason="not run: needs Landlock of Linux 6.12")
+@pytest.mark.skipif(not can_confine(), reason="not run: needs Landlock of Linux 6.12")
 def test_a_step_in_a_chroot_reaches_nothing_around_it(base, chrooted, tmp_path):
     canary = tmp_path / "canary"
     canary.write_text("CANARY")

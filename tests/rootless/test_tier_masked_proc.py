@@ -2,19 +2,15 @@
 
 import os
 import subprocess
-import sys
 import tarfile
 import time
 
 import pytest
-from support.building import Builder, interrupt, processes, registry_with_base, settled
+from support.building import Builder, interrupt, processes, settled
+from support.inside import can_confine
 from support.stepdriver import started
 
 pytestmark = pytest.mark.rootless
-CONFINE = """from lazybuild.linux import syscalls
-syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-raise SystemExit(not syscalls.confine_signals())
-"""
 FUSE = os.access("/dev/fuse", os.R_OK | os.W_OK)
 
 
@@ -23,12 +19,6 @@ def driver(tmp_path_factory):
     if not FUSE:
         pytest.skip("T2 has a usable /dev/fuse")
     with started(tmp_path_factory.mktemp("t2"), force="T2") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("registry")) as found:
         yield found
 
 
@@ -70,7 +60,7 @@ def test_a_step_that_is_cancelled_leaves_nothing(driver):
 
 
 @pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", CONFINE], check=False).returncode,
+    not can_confine(),
     reason="needs Landlock of Linux 6.12",
 )
 def test_a_step_cannot_signal_or_read_what_is_around_it(driver):

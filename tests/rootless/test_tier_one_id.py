@@ -1,11 +1,10 @@
 """T5: a user without a range of ids. Owners are noted, so the image is that of any other tier."""
 
 import os
-import subprocess
 import tarfile
 
 import pytest
-from support.building import Builder, registry_with_base, settled
+from support.building import Builder
 from support.inside import swept
 from support.stepdriver import started
 
@@ -20,21 +19,16 @@ def driver(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with registry_with_base(tmp_path_factory.mktemp("registry")) as found:
-        builder = Builder(tmp_path_factory.mktemp("owned"))
-        files = {
-            "Dockerfile": f"FROM {found.host}/base:1\n"
-            "RUN mkdir /data && echo a > /data/a && echo b > /data/b && ln -s a /data/l"
-            " && chown -R alice:staff /data && echo c > /data/root && chmod 4711 /data/b\n"
-        }
-        builder.build(files, "-t", f"{found.host}/owned:1", "--push")
-        yield found
-
-
-@pytest.fixture
-def base(registry):
-    return f"{registry.host}/owned:1"
+def base(base, registry, tmp_path_factory):
+    """An image with files of several owners."""
+    files = {
+        "Dockerfile": f"FROM {base}\n"
+        "RUN mkdir /data && echo a > /data/a && echo b > /data/b && ln -s a /data/l"
+        " && chown -R alice:staff /data && echo c > /data/root && chmod 4711 /data/b\n"
+    }
+    name = f"{registry.host}/owned:1"
+    Builder(tmp_path_factory.mktemp("owned")).build(files, "-t", name, "--push")
+    return name
 
 
 @pytest.fixture
@@ -303,14 +297,12 @@ def test_a_range_that_is_broken_is_an_error_and_not_one_id(base, tmp_path):
     assert "--isolation T5" in run.err
 
 
-def test_a_step_with_a_range_cannot_note_owners(base, tmp_path):
+def test_a_step_with_a_range_cannot_note_owners(base, builder):
     """There the kernel says whose a file is, and a note is only an attribute of no image."""
     files = {
         "Dockerfile": f"FROM {base}\nRUN touch /f && perl -e 'my ($f, $k, $v) = qw(/f"
         " user.lazybuild.owner 7:7); syscall(188, $f, $k, $v, 3, 0) == 0 or die $!'\n"
     }
-    builder = Builder(tmp_path)
-    builder.build(files, "-t", "x", "-o", f"type=tar,dest={tmp_path}/x.tar")
-    assert listing(tmp_path / "x.tar")["f"][2:4] == (0, 0)
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
+    tar = builder.folder / "x.tar"
+    builder.build(files, "-t", "x", "-o", f"type=tar,dest={tar}")
+    assert listing(tar)["f"][2:4] == (0, 0)

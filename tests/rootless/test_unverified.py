@@ -3,12 +3,11 @@ annotations were lost. Eager with the reason, lazy only on request, and never a 
 """
 
 import gzip
-import subprocess
 import tarfile
 
 import pytest
 from support import legacy
-from support.building import Builder, settled
+from support.building import Builder
 from support.registry import LocalRegistry
 from support.rootfs import make_rootfs
 from support.tiny_image import noise
@@ -44,14 +43,6 @@ def registry():
 @pytest.fixture
 def old(registry, blob):
     return legacy.push(registry, "old", blob)
-
-
-@pytest.fixture
-def builder(tmp_path):
-    builder = Builder(tmp_path)
-    yield builder
-    assert settled(builder.leftovers) == []
-    subprocess.run(["chmod", "-R", "u+rwX", tmp_path], check=False)
 
 
 def test_legacy_stargz_is_eager_and_says_what_would_make_it_lazy(builder, old):

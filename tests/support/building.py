@@ -120,6 +120,14 @@ class Builder:
         return mounts + list(processes(str(self.root)))
 
 
+@contextmanager
+def settling_builder(folder: Path, **options):
+    """A builder that has left no process and no mount when its test is over."""
+    builder = Builder(folder, **options)
+    yield builder
+    assert settled(builder.leftovers) == []
+
+
 def processes(part):
     """Command lines and environments of running processes that mention a path."""
     for entry in Path("/proc").glob("[0-9]*"):

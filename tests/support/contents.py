@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+CANARY = "canary, do not read\n"  # in a file that no build may show or change
+
 
 def everything(folder):
     """The bytes of all files, as they lie there and unpacked where they are gzip."""

@@ -2,8 +2,11 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +15,10 @@ from lazybuild.executor.host import described
 from lazybuild.store.remove import remove_tree
 
 T = TypeVar("T")
+_CONFINE = """from lazybuild.linux import syscalls
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+raise SystemExit(not syscalls.confine_signals())
+"""
 
 
 def inside(function: Callable[..., T], *args: object) -> T:
@@ -48,6 +55,13 @@ def _failure(error: BaseException) -> bytes:
         return pickle.dumps((False, (error, trace)))
     except Exception:  # noqa: BLE001 - an error that can't travel
         return pickle.dumps((False, (RuntimeError(trace), trace)))
+
+
+@cache
+def can_confine() -> bool:
+    """Whether signals of a program can be kept from others (Landlock of Linux 6.12)."""
+    command = [sys.executable, "-c", _CONFINE]
+    return not subprocess.run(command, check=False).returncode
 
 
 def swept(path: Path) -> None:
