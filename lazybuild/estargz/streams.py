@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import codec
 
-_HEAD = 6
+_HEAD = 6  # the longest magic number, that of xz
 _BLOCK = 1 << 20
 
 
@@ -58,6 +58,13 @@ def kind(head: bytes) -> str:
     known = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", codec.ZSTD_MAGIC: "zstd"}
     found = next((name for magic, name in known.items() if head.startswith(magic)), "")
     return found or ("zstd" if _is_skippable(head) else "")
+
+
+def kind_of(file: BinaryIO) -> str:
+    """The kind of a file that stands at its start, and stands there again."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    return kind(head)
 
 
 def _is_skippable(head: bytes) -> bool:

@@ -14,13 +14,12 @@ from typing import BinaryIO, Protocol, cast
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import tar
 from lazybuild.estargz.entry import Item
-from lazybuild.estargz.streams import Caps, decompress, kind
+from lazybuild.estargz.streams import Caps, decompress, kind_of
 from lazybuild.estargz.tarwrite import BLOCK
 from lazybuild.snapshots.draft import Content, FileOf
 from lazybuild.snapshots.filehash import sha256_of
 from lazybuild.snapshots.tree import Tree
 
-_LONGEST_MAGIC = 6
 _PIECE = 1 << 20
 
 
@@ -136,7 +135,7 @@ def _drain(payload: BinaryIO, out: BinaryIO | None, told: BinaryIO) -> int:
 def opened(tree: Tree, path: str, *, caps: Caps, spool: Path | None) -> Iterator[Spool]:
     """The archive `path` for one reading; `spool` is the directory for what is unpacked."""
     with tree.open(path) as packed:
-        if not _compression(packed):
+        if not kind_of(packed):
             yield _Plain(FileOf(tree, path), packed)
             return
         yield _Spooled(decompress(packed, caps), _Nameless(spool))
@@ -165,12 +164,6 @@ def _sums_up(block: bytes) -> bool:
     if not digits or any(digit not in b"01234567" for digit in digits):
         return False
     return int(digits, 8) == sum(block) - sum(block[148:156]) + 8 * ord(" ")
-
-
-def _compression(packed: BinaryIO) -> str:
-    head = packed.read(_LONGEST_MAGIC)
-    packed.seek(0)
-    return kind(head)
 
 
 class _Held(io.RawIOBase):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lazybuild.errors import IntegrityError, UsageError
-from lazybuild.estargz.streams import kind
+from lazybuild.estargz.streams import kind_of
 from lazybuild.oci import codec, reference
 from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import (
@@ -28,7 +28,6 @@ from lazybuild.store import Place
 
 MANIFEST = "manifest.json"
 _MEDIA_TYPES = {"": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
-_MAGIC = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def manifest(files: Foreign, entry: Entry, digest_at: Callable[[Place], Digest])
 def _layer(place: Place, diff_id: Digest, digest_at: Callable[[Place], Digest]) -> Descriptor:
     """A plain layer's digest is its diff ID; that of a packed one has to be computed."""
     with place.open() as file:
-        packed = kind(file.read(_MAGIC))
+        packed = kind_of(file)
     digest = digest_at(place) if packed else diff_id
     if packed not in _MEDIA_TYPES:
         raise IntegrityError(f"{place.path}: a layer packed with {packed}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import names, tar
 from lazybuild.estargz.entry import Entry, Kind
-from lazybuild.estargz.streams import Caps, decompress, kind
+from lazybuild.estargz.streams import Caps, decompress, kind_of
 from lazybuild.sources.foreign import Foreign
 from lazybuild.store import Place, Store
 from lazybuild.store.disk import translated
@@ -20,7 +20,6 @@ from lazybuild.store.places import place_of
 
 LIMITS = tar.Limits(entries=100_000)
 MAX_LINKS = 8
-_MAGIC = 6
 _PIECE = 1 << 20
 
 
@@ -29,8 +28,7 @@ def opened(store: Store, path: Path) -> Iterator[Foreign]:
     """The members of an archive; those of a compressed one until the context ends."""
     whole = place_of(path)
     with whole.open() as archive:
-        packed = kind(archive.read(_MAGIC))
-        archive.seek(0)
+        packed = kind_of(archive)
         if not packed:
             yield members(whole, path)
             return
