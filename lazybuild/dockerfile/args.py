@@ -10,7 +10,6 @@ from lazybuild.dockerfile.words import Words, placed
 SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_CONTEXT"
 SCAN_STAGE = "BUILDKIT_SBOM_SCAN_STAGE"
 NOT_IN_STEPS = frozenset({SCAN_CONTEXT, SCAN_STAGE})
-PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 def predefined(options: CompileOptions, target: str) -> dict[str, str]:

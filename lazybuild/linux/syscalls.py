@@ -18,7 +18,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
-AT_NO_AUTOMOUNT = 0x800
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -33,17 +32,11 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
-MS_NOEXEC = 8
-MS_REMOUNT = 32
 MS_BIND = 4096
-MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
-MS_SLAVE = 1 << 19
 
-MNT_FORCE = 1
 MNT_DETACH = 2
-UMOUNT_NOFOLLOW = 8
 
 OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
@@ -53,20 +46,13 @@ FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
-FSCONFIG_SET_BINARY = 2
-FSCONFIG_SET_PATH = 3
-FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
-FSCONFIG_CMD_RECONFIGURE = 7
 
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
-MOUNT_ATTR_NOATIME = 0x10
-MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
-RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
@@ -74,7 +60,6 @@ RESOLVE_IN_ROOT = 0x10
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 SECCOMP_MODE_FILTER = 2
@@ -93,9 +78,6 @@ IN_ISDIR = 0x40000000
 
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 PROC_SUPER_MAGIC = 0x9FA0
-TMPFS_MAGIC = 0x01021994
-FUSE_SUPER_MAGIC = 0x65735546
-NFS_SUPER_MAGIC = 0x6969
 
 _NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
@@ -187,32 +169,22 @@ def fsopen(fstype: str) -> int:
     return _syscall(_NR_FSOPEN, "fsopen", os.fsencode(fstype), FSOPEN_CLOEXEC, about=fstype)
 
 
+def _fsconfig(fd: int, command: int, key: str | None, value: bytes | None, about: str) -> None:
+    name = None if key is None else os.fsencode(key)
+    _syscall(_NR_FSCONFIG, "fsconfig", fd, command, name, value, 0, about=about)
+
+
 def fsconfig_string(fd: int, key: str, value: StrPath) -> None:
     """Set an option; overlay's `lowerdir+` (6.5) may be set again and again."""
-    _syscall(
-        _NR_FSCONFIG,
-        "fsconfig",
-        fd,
-        FSCONFIG_SET_STRING,
-        os.fsencode(key),
-        _bytes(value),
-        0,
-        about=f"{key}={os.fsdecode(value)}",
-    )
+    _fsconfig(fd, FSCONFIG_SET_STRING, key, _bytes(value), f"{key}={os.fsdecode(value)}")
 
 
 def fsconfig_flag(fd: int, key: str) -> None:
-    _syscall(_NR_FSCONFIG, "fsconfig", fd, FSCONFIG_SET_FLAG, os.fsencode(key), None, 0, about=key)
-
-
-def fsconfig_fd(fd: int, key: str, value: int) -> None:
-    _syscall(
-        _NR_FSCONFIG, "fsconfig", fd, FSCONFIG_SET_FD, os.fsencode(key), None, value, about=key
-    )
+    _fsconfig(fd, FSCONFIG_SET_FLAG, key, None, key)
 
 
 def fsconfig_create(fd: int) -> None:
-    _syscall(_NR_FSCONFIG, "fsconfig", fd, FSCONFIG_CMD_CREATE, None, None, 0, about="create")
+    _fsconfig(fd, FSCONFIG_CMD_CREATE, None, None, "create")
 
 
 def fsmount(fd: int, attributes: int = 0) -> int:
@@ -311,10 +283,6 @@ def open_in_root(root_fd: int, path: StrPath, flags: int = os.O_PATH) -> int:
         except BlockingIOError:
             continue
     return openat2(root_fd, path, flags, resolve=resolve)
-
-
-def mknod_char(path: StrPath, major: int, minor: int, mode: int = 0o600) -> None:
-    os.mknod(path, mode | 0o020000, os.makedev(major, minor))
 
 
 def filesystem_magic(fd: int) -> int:

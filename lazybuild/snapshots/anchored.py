@@ -103,10 +103,6 @@ class AnchoredDir:
                     self._held = _Held(path, fd)
             yield self._held.fd
 
-    def read_link(self, path: str) -> str:
-        with self.directory(paths.parent(path)) as fd:
-            return os.fsdecode(os.readlink(os.fsencode(paths.base(path)), dir_fd=fd))
-
 
 class _Held:
     """A descriptor of a directory, closed when nobody has this any more."""

@@ -210,10 +210,6 @@ class Meta:
         with self._write() as db:
             return [key for key in keys if db.execute(query, (key, before)).rowcount]
 
-    def delete_record(self, key: str) -> None:
-        with self._write() as db:
-            db.execute("DELETE FROM records WHERE key = ?", (key,))
-
     def records(self) -> list[Record]:
         """Every record, least recently used first; marks none as used."""
         query = "SELECT key, layers, description, created, used FROM records ORDER BY used, key"

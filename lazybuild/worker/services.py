@@ -42,24 +42,6 @@ class Tracer(Protocol):
     ) -> AbstractContextManager[None]: ...
 
 
-class NoTracer:
-    """Watches nothing."""
-
-    def watch(
-        self, vertex: Vertex, snapshot: Snapshot, merged: Path
-    ) -> AbstractContextManager[None]:
-        del vertex, snapshot, merged
-        return _nothing()
-
-
-class _nothing:  # noqa: N801 - a context manager that does nothing
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *args: object) -> None:
-        return
-
-
 def nothing_to_restore(name: str, target: Path) -> bool:
     """No other machine has this cache mount."""
     del name, target

@@ -101,11 +101,6 @@ def agree(body: bytes) -> tuple[int, bytes]:
     )  # fmt: skip
 
 
-def kernel_minor(body: bytes) -> tuple[int, int]:
-    major, minor, _, _ = _INIT_IN.unpack_from(body)
-    return major, minor
-
-
 def pack_attributes(node: int, a: Attributes) -> bytes:
     seconds, nano = divmod(a.mtime, _NANO)
     seconds &= 0xFFFFFFFFFFFFFFFF
