@@ -198,6 +198,6 @@ def read_regular(path: Path, limit: int, root: Path | None = None) -> bytes:
 
 def _leads_out(path: Path, fd: int, root: Path) -> bool:
     """By its name (abspath follows no link) in `root`, and opened elsewhere."""
-    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))  # noqa: PTH100
+    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))  # noqa: PTH100 - text only
     opened = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - a link of the kernel's
     return inside and not opened.is_relative_to(root.resolve())

@@ -14,6 +14,7 @@ from lazybuild.errors import DockerfileError
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import (
     NO_OUTPUT,
+    SHM,
     ExecOp,
     Meta,
     MkDirAction,
@@ -140,7 +141,7 @@ def _mount_all(draft: Draft, planned: Planned, run: Run, step: _Step, setting: S
             case _:
                 _add_mount(draft, mount, source, step, setting)
     if options.shm_size:
-        size = Mount(dest="/dev/shm", type=MountType.TMPFS, size=options.shm_size)  # noqa: S108
+        size = Mount(dest=SHM, type=MountType.TMPFS, size=options.shm_size)
         step.mounts.append((size, None))
 
 

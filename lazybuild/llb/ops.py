@@ -61,6 +61,9 @@ class SecurityMode(StrEnum):
     INSECURE = "insecure"
 
 
+SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """One mount of a step. The root is the mount whose `dest` is "/".

@@ -26,6 +26,7 @@ _CHALLENGE_LIMIT: Final = 8192
 _TOKEN: Final = re.compile(r"[!-~]{1,65536}")
 _DEFAULT_LIFE: Final = 60.0
 _CLIENT: Final = "lazybuild"
+_OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ class Authorizer:
 
     def _ticket(self, who: Who, realm: str, reply: TokenReply) -> tuple[_Ticket, str]:
         """The ticket, and the refresh token that came with it or ""."""
-        if reply.status != 200:  # noqa: PLR2004
+        if reply.status != _OK:
             raise RegistryError(
                 f"its token service {shown(realm)} answered {reply.status}; {self.rejected(who)}",
                 hint=f"lazybuild login {who.registry}",

@@ -99,7 +99,7 @@ class _Nameless:
     """A temporary file without a name; it lives as long as somebody holds this."""
 
     def __init__(self, directory: Path | None) -> None:
-        self.file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115
+        self.file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 - lives as long as this
         weakref.finalize(self, self.file.close)
 
     def open(self) -> BinaryIO:

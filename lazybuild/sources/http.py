@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -111,10 +112,10 @@ class HttpSources:
     ) -> Mapping[str, str]:
         headers = {**_conditions(said), **self._authorization(url, attrs)}
         with get(url, headers, self.policy) as response:
-            if response.status == 304 and said:  # noqa: PLR2004 - not modified
+            if response.status == HTTPStatus.NOT_MODIFIED and said:
                 _match(url, said["digest"], checksum)
                 return said
-            if response.status != 200:  # noqa: PLR2004
+            if response.status != HTTPStatus.OK:
                 raise BuildError(f"{shown(url)}: unexpected status {response.status}")
             digest = self._download(url, response, checksum)
         return {

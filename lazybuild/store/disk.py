@@ -90,7 +90,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     try:
         os.rename(temp, path)  # noqa: PTH104 - the crash tests count these calls
     except BaseException:
-        os.unlink(temp)  # noqa: PTH108
+        os.unlink(temp)  # noqa: PTH108 - as above
         raise
     sync_dir(path.parent)
 
@@ -105,7 +105,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except FileExistsError:
         return
     finally:
-        os.unlink(temp)  # noqa: PTH108
+        os.unlink(temp)  # noqa: PTH108 - as above
     sync_dir(path.parent)
 
 
@@ -118,7 +118,7 @@ def _written_temp(path: Path, data: bytes, mode: int) -> str:
             file.flush()
             os.fsync(fd)
     except BaseException:
-        os.unlink(temp)  # noqa: PTH108
+        os.unlink(temp)  # noqa: PTH108 - as above
         raise
     return temp
 

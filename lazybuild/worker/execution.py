@@ -16,7 +16,7 @@ from lazybuild.executor.run import run as run_sandboxed
 from lazybuild.executor.spec import HOSTNAME, SHM_SIZE, Limit, StepSpec
 from lazybuild.linux.ownernotes import ROOT
 from lazybuild.llb.graph import Vertex
-from lazybuild.llb.ops import ExecOp, Meta, Mount, MountType
+from lazybuild.llb.ops import ExecOp, Meta
 from lazybuild.snapshots.hosttree import HostTree
 from lazybuild.snapshots.manager import Snapshot, together
 from lazybuild.snapshots.steps import Running
@@ -27,7 +27,6 @@ from lazybuild.worker.services import NamespaceNeededError, Result, Services
 
 SHELL = ("/bin/sh",)
 LOOK = "--on-failure=shell opens a shell in the failed step"
-SHM = "/dev/shm"  # noqa: S108 - a mount point inside the step
 
 
 class AnyOf(threading.Event):
@@ -117,12 +116,8 @@ def environment(op: ExecOp) -> dict[str, str]:
 
 
 def shm_size(op: ExecOp) -> int:
-    sizes = [mount.size for mount in op.mounts if _is_shm(mount) and mount.size]
+    sizes = [mount.size for mount in op.mounts if mounts.is_shm(mount) and mount.size]
     return sizes[-1] if sizes else SHM_SIZE
-
-
-def _is_shm(mount: Mount) -> bool:
-    return mount.type is MountType.TMPFS and mount.dest == SHM
 
 
 def _listener(services: Services, vertex: Vertex) -> mounts.OnOutput:

@@ -15,6 +15,8 @@ from lazybuild.snapshots.lazyfs.fetchlog import Fetch
 
 LEFT, WIDTH, LANE, GAP, TOP = 120, 840, 7, 12, 22
 STEP_LANE = 16
+LETTER, SHORTEST_NAME = 6.2, 3  # how wide a letter is; fewer letters than that tell nothing
+MOST_TICKS = 10
 MOST_LANES, MOST_BARS = 12, 3000
 GROUPS = {"asked": "asked", "direct": "asked", "toc": "toc", "whole": "whole", "fill": "fill"}
 """The colour of a bar by what the request was for; everything else was ahead of its time."""
@@ -90,9 +92,9 @@ def _step(step: Span, lane: int, seconds: float) -> Html:
     title = element("title", f"{step.name} ({step.begin:.2f} s to {step.end:.2f} s)")
     y = lane * STEP_LANE
     box = element("rect", title, x=x, y=y, width=width, height=STEP_LANE - 2, rx=2)
-    room = int(width / 6.2) - 1  # letters that have room in it
+    room = int(width / LETTER) - 1  # letters that have room in it
     name = step.name if len(step.name) <= room else f"{step.name[: max(0, room - 1)]}…"
-    words = [element("text", name, x=x + 4, y=y + 10.5)] if room > 2 else []  # noqa: PLR2004
+    words = [element("text", name, x=x + 4, y=y + 10.5)] if room >= SHORTEST_NAME else []
     return element("g", box, *words, class_="step")
 
 
@@ -120,11 +122,11 @@ def _axis(seconds: float, height: int) -> Iterator[Html]:
 
 
 def tick(seconds: float) -> float:
-    """A round number of seconds that gives no more than ten ticks."""
+    """A round number of seconds that gives no more than MOST_TICKS ticks."""
     step = 0.01
     while True:
         for factor in (1, 2, 5):
-            if seconds / (step * factor) <= 10:  # noqa: PLR2004
+            if seconds / (step * factor) <= MOST_TICKS:
                 return round(step * factor, 2)
         step *= 10
 

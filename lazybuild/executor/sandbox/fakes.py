@@ -33,6 +33,7 @@ NOTES = b"user.lazybuild."
 DEVICE = "user.lazybuild.device"
 LOCKS, FIRST_TAG = 10, 0x4C420000  # RLIMIT_LOCKS, and the number of the first identity in it
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
+HOW_FLAGS = struct.Struct("=Q")  # what struct open_how begins with
 ANSWERS = {"stat": 1, "lstat": 1, "fstat": 1, "newfstatat": 2, "statx": 4}  # which argument
 
 
@@ -240,7 +241,7 @@ class Fakes(Answerer):
         ids = self._who(call)[1 if name.endswith("gid") else 0]
         if "res" not in name:
             return ids[identity.EFFECTIVE if name.startswith("gete") else identity.REAL]
-        for address, number in zip(call.args, ids[:3]):  # noqa: B905 - three of six
+        for address, number in zip(call.args[:3], ids[: identity.FILES], strict=True):
             self._give(call, address, struct.pack("=I", number))
         return 0
 
@@ -291,8 +292,8 @@ class Fakes(Answerer):
         return GO_ON
 
     def _creates(self, call: Call) -> bool:
-        how = answers.read_memory(call.pid, call.args[2], 8)
-        return len(how) == 8 and bool(struct.unpack("=Q", how)[0] & os.O_CREAT)  # noqa: PLR2004
+        how = answers.read_memory(call.pid, call.args[2], HOW_FLAGS.size)
+        return len(how) == HOW_FLAGS.size and bool(HOW_FLAGS.unpack(how)[0] & os.O_CREAT)
 
     def _owner(self, call: Call, directory: int) -> ownernotes.Owner:
         """Of what the caller makes in a directory, which may hand its own group on."""

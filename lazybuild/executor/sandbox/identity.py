@@ -21,7 +21,10 @@ def starting(uid: int, gid: int, groups: "list[int]") -> "Identity":
 
 
 def changed(who: "Identity", call: str, args: "list[int]") -> "tuple[Identity, int]":
-    """The identity after a call of the set*id family, and what the call returns. Raises EPERM."""
+    """The identity after a call of the set*id family, and what the call returns. Raises EPERM.
+
+    `args` begins with what the call takes, three words for a setres*id.
+    """
     uids, gids, groups = who
     powerful = not uids[EFFECTIVE]
     if call in ("setgid", "setregid", "setresgid", "setfsgid"):
@@ -55,7 +58,7 @@ def _changed(ids: "Ids", call: str, args: "list[int]", *, powerful: bool) -> "tu
             _need(new, (real, effective, saved))
         keeps = args[0] == UNCHANGED and (args[1] == UNCHANGED or new == real)
         return (new_real, new, saved if keeps else new, new), 0
-    wanted3 = [_or(value, known) for value, known in zip(args[:3], ids[:3])]  # noqa: B905
+    wanted3 = [_or(value, known) for value, known in zip(args[:FILES], ids[:FILES], strict=True)]
     for value in () if powerful else wanted3:
         _need(value, (real, effective, saved))
     return (wanted3[0], wanted3[1], wanted3[2], wanted3[1]), 0

@@ -55,7 +55,7 @@ def _seal_imports(spec: "WireSpec") -> None:
     if spec["network"] == "none":
         import _socket  # noqa: PLC0415 - for `_raise_loopback`
     if spec["network"] == "none" or spec["terminal"]:
-        import fcntl  # noqa: F401, PLC0415
+        import fcntl  # noqa: F401, PLC0415 - for `_raise_loopback` and `step`
     if spec["fakes"]:
         import _socket  # noqa: F401, PLC0415 - for `_start_fakes`
         import resource  # noqa: F401, PLC0415 - for `Fakes`
@@ -158,7 +158,7 @@ def _enter_namespaces(spec: "WireSpec") -> None:
 
 def _raise_loopback() -> None:
     import _socket  # noqa: PLC0415 - loaded by `_seal_imports`
-    import fcntl  # noqa: PLC0415
+    import fcntl  # noqa: PLC0415 - loaded by `_seal_imports`
 
     link = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     fcntl.ioctl(link.fileno(), SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))

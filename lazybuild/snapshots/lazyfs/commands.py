@@ -81,8 +81,9 @@ def files(tree: Tree, argv: Sequence[str]) -> list[int]:
 
 def _text(argv: Sequence[str]) -> str:
     """As one line of a shell."""
-    if len(argv) > 2 and argv[1] == "-c" and _SHELL.fullmatch(argv[0]):  # noqa: PLR2004
-        return argv[2][:_TEXT_MAX]
+    match argv:
+        case [shell, "-c", text, *_] if _SHELL.fullmatch(shell):
+            return text[:_TEXT_MAX]
     return " ".join(argv)[:_TEXT_MAX]
 
 

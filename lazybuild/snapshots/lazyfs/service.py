@@ -161,7 +161,7 @@ class Service:
         with self._registry_lock:
             if self._registry is None:
                 from lazybuild.registry.client import Registry  # noqa: PLC0415  slow to load
-                from lazybuild.registry.config import RegistryConfig  # noqa: PLC0415
+                from lazybuild.registry.config import RegistryConfig  # noqa: PLC0415  likewise
 
                 config = RegistryConfig.from_json(self._config)
                 self._registry = Registry(config, self._tell)
