@@ -4,15 +4,16 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
+from functools import partial
 
 from frontend import subrequests
 from frontend.arrange import Arranger
 from frontend.options import Options
-from frontend.resolver import GatewayResolver
 from frontend.sources import Loader, Sources
 from lazybuild.dockerfile import checks
 from lazybuild.dockerfile.compile import compile as compile_document
 from lazybuild.dockerfile.compile import compile_each
+from lazybuild.dockerfile.gateway import GatewayImages
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import Compiled, CompileOptions
 from lazybuild.dockerfile.rules import RULES
@@ -75,7 +76,7 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     loader = Loader(gateway, options)
     sources = loader.load()
     lookup = Lookup(mode=options.resolve_mode, session=options.session)
-    resolver = GatewayResolver(gateway, lookup)
+    resolver = GatewayImages(partial(gateway.resolve_image, lookup=lookup))
     given = compile_options(gateway, options, sources)
     if asked:
         reply, _, _ = subrequests.KNOWN[asked]
@@ -145,7 +146,7 @@ def compile_options(gateway: Gateway, options: Options, sources: Sources) -> Com
 
 
 def _compile(
-    sources: Sources, given: CompileOptions, options: Options, resolver: GatewayResolver
+    sources: Sources, given: CompileOptions, options: Options, resolver: GatewayImages
 ) -> tuple[Compiled, ...]:
     """One result for each platform; where none is asked for, the base image's own decides."""
     if not options.platforms:

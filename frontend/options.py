@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lazybuild.dockerfile.platforms import from_oci
 from lazybuild.errors import UsageError
 from lazybuild.llb.ops import NetworkMode, Platform, Ulimit
 from lazybuild.oci import platform as oci
@@ -88,7 +89,7 @@ class Options:
     @property
     def platforms(self) -> tuple[Platform, ...]:
         names = [name for name in self.text("platform").split(",") if name]
-        return tuple(_platform(name) for name in names)
+        return tuple(from_oci(oci.parse(name)) for name in names)
 
     @property
     def multi_platform(self) -> bool:
@@ -180,11 +181,6 @@ def _row(text: str) -> list[str]:
     except csv.Error as error:
         raise UsageError(f"{text!r} is not a list: {error}") from error
     return [item for row in rows for item in row if item]
-
-
-def _platform(name: str) -> Platform:
-    found = oci.parse(name)
-    return Platform(os=found.os, architecture=found.architecture, variant=found.variant)
 
 
 def _ulimit(item: str) -> Ulimit:

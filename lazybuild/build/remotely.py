@@ -17,6 +17,7 @@ from lazybuild.build.compiling import compile_checked, distinct, linked
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.labels import labelled
 from lazybuild.build.run import open_space
+from lazybuild.dockerfile.gateway import GatewayImages
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError, HostError, LazybuildError, UsageError
 from lazybuild.events import Noted, Sink, Warned, discard
@@ -25,7 +26,7 @@ from lazybuild.oci import codec, reference
 from lazybuild.registry import assembly
 from lazybuild.remote import engine, exports
 from lazybuild.remote.crew import Crew
-from lazybuild.remote.engine import GatewayImages, Job
+from lazybuild.remote.engine import Job
 from lazybuild.remote.files import Directories
 from lazybuild.request import (
     Builder,

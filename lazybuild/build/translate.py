@@ -5,6 +5,7 @@ from lazybuild.build.remotes import source_time
 from lazybuild.dockerfile.contexts import EPOCH
 from lazybuild.dockerfile.nodes import Finding
 from lazybuild.dockerfile.options import MAIN_CONTEXT, CompileOptions
+from lazybuild.dockerfile.platforms import from_oci
 from lazybuild.dockerfile.rules import RULES
 from lazybuild.errors import UsageError
 from lazybuild.estargz.writer import Compression, WriterOptions
@@ -47,23 +48,13 @@ def epoch(request: BuildRequest, given: Inputs) -> int | None:
 
 
 def here() -> Platform:
-    return _llb(platform.host())
+    return from_oci(platform.host())
 
 
 def target_platform(request: BuildRequest) -> Platform | None:
     if len(request.platforms) > 1:
         raise UsageError("several platforms in one build are not supported yet")
-    return _llb(platform.parse(request.platforms[0])) if request.platforms else None
-
-
-def _llb(found: platform.Platform) -> Platform:
-    return Platform(
-        os=found.os,
-        architecture=found.architecture,
-        variant=found.variant,
-        os_version=found.os_version,
-        os_features=found.os_features,
-    )
+    return from_oci(platform.parse(request.platforms[0])) if request.platforms else None
 
 
 def no_cache(request: BuildRequest) -> frozenset[str] | None:

@@ -9,12 +9,14 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from lazybuild.dockerfile.options import Compiled, ResolvedImage
+from lazybuild.dockerfile.gateway import GatewayImages
+from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import HostError, LazybuildError
 from lazybuild.events import Sink
 from lazybuild.llb.ops import Platform, SourceOp
-from lazybuild.oci import codec, digest
+from lazybuild.oci import codec
 from lazybuild.solver.once import StoppedError
 from lazybuild.wire.control import Attrs, Control, Export, Order
 from lazybuild.wire.dial import Address, Tls, connected
@@ -42,27 +44,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-Compile = Callable[[Platform, "GatewayImages"], tuple[Sequence[Text], Sequence[Compiled]]]
-
-
-class GatewayImages:
-    """The compiler's Resolver: base images as the daemon finds them, each asked for once."""
-
-    def __init__(self, gateway: Gateway, lookup: Lookup) -> None:
-        self._gateway = gateway
-        self._lookup = lookup
-        self._known: dict[tuple[str, Platform], ResolvedImage] = {}
-
-    def image(self, reference: str, platform: Platform) -> ResolvedImage:
-        key = (reference, platform)
-        if key not in self._known:
-            found = self._gateway.resolve_image(reference, platform, self._lookup)
-            self._known[key] = ResolvedImage(
-                reference=found.reference,
-                digest=digest.parse(found.digest) if found.digest else None,
-                config=codec.parse_config(found.config),
-            )
-        return self._known[key]
+Compile = Callable[[Platform, GatewayImages], tuple[Sequence[Text], Sequence[Compiled]]]
 
 
 def build(job: Job, compile_: Compile, sink: Sink) -> Mapping[str, str]:
@@ -100,7 +82,7 @@ def _steer(gateway: Gateway, run: "_Run", job: Job, session: str, compile_: Comp
         if here is None:
             raise HostError(f"{job.address.text} has no worker that could build")
         lookup = Lookup(mode="pull" if job.pull else "default", session=session)
-        texts, made = compile_(here, GatewayImages(gateway, lookup))
+        texts, made = compile_(here, GatewayImages(partial(gateway.resolve_image, lookup=lookup)))
         gateway.give(_outcome(gateway, job, session, texts, made))
     except RemoteError as error:
         run.failed(error)
