@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,6 @@ from lazybuild.request import (
     BuildResult,
     BuildStats,
     Pull,
-    Secret,
     Target,
 )
 from lazybuild.solver.once import gather
@@ -43,9 +41,9 @@ from lazybuild.wire.contents import Contents
 from lazybuild.wire.dial import Tls
 from lazybuild.wire.encode import Text
 from lazybuild.wire.session import Offers
+from lazybuild.worker.secrets import given
 
 Told = Callable[[str, BuildResult], None]
-MAX_SECRET = 500 << 10
 HUB = "docker.io"
 HUB_HOSTS = frozenset({"registry-1.docker.io", "index.docker.io", "https://index.docker.io/v1/"})
 
@@ -278,7 +276,7 @@ def _offers(
         )
 
     def secret(name: str) -> bytes | None:
-        return _secret(secrets[name]) if name in secrets else None
+        return given(secrets[name]) if name in secrets else None
 
     def agent(name: str) -> Path | None:
         return Path(agents[name].socket) if name in agents and agents[name].socket else None
@@ -291,15 +289,6 @@ def _offers(
         agent=agent,
         contents=contents,
     )
-
-
-def _secret(secret: Secret) -> bytes:
-    if secret.env:
-        value = os.environb.get(os.fsencode(secret.env))
-        if value is None:
-            raise BuildError(f"secret {secret.id}: the variable {secret.env} is not set")
-        return value
-    return inputs.read_regular(Path(secret.file), MAX_SECRET)
 
 
 def _result(

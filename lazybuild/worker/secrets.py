@@ -29,22 +29,29 @@ def read(services: Services, name: str, *, optional: bool) -> bytes | None:
         if optional:
             return None
         raise BuildError(f"secret {name}: not found", hint=f"give --secret id={name},src=FILE")
+    return given(secret)
+
+
+def given(secret: Secret) -> bytes:
+    """The bytes of a secret that has to be there."""
     value = _value(secret)
     if value is None:
-        raise BuildError(f"secret {name}: the variable {secret.env} is not set")
-    if len(value) > MAX_SECRET:
-        raise BuildError(f"secret {name}: more than {MAX_SECRET >> 10} KiB")
+        raise BuildError(f"secret {secret.id}: the variable {secret.env} is not set")
     return value
 
 
 def of_request(request: BuildRequest) -> Callable[[str], bytes | None]:
     """The secrets of a request by id, None for one that was not given: for what asks by itself."""
-    given = {secret.id: secret for secret in request.secrets}
-    return lambda name: _value(given[name]) if name in given else None
+    known = {secret.id: secret for secret in request.secrets}
+    return lambda name: _value(known[name]) if name in known else None
 
 
 def _value(secret: Secret) -> bytes | None:
-    return os.environb.get(os.fsencode(secret.env)) if secret.env else _file(secret.file)
+    """None for a variable that is not set."""
+    value = os.environb.get(os.fsencode(secret.env)) if secret.env else _file(secret.file)
+    if value is not None and len(value) > MAX_SECRET:
+        raise BuildError(f"secret {secret.id}: more than {MAX_SECRET >> 10} KiB")
+    return value
 
 
 def _file(name: str) -> bytes:
