@@ -72,7 +72,7 @@ class Bridge:
     def solve(self, graph: Graph) -> str:
         ref = self.refs.add(graph)
         if graph.head is not None:
-            with self._explained():
+            with self.explained():
                 self._given.grants.check(graph.head)
         if graph.now:
             self.evaluate(ref)
@@ -94,22 +94,19 @@ class Bridge:
         head = self.refs.get(ref)
         if head is None:
             return EmptyTree()
-        with self._explained():
+        with self.explained():
             return self._engine.tree(head)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Errors in here have the file that their place is in, as the frontend has sent it."""
         try:
             yield
         except LazybuildError as error:
-            self.show_source(error)
+            if error.span is not None and not error.source:
+                data = self.refs.sources().get(error.span.path, b"")
+                error.source = data.decode("utf-8", "surrogateescape")
             raise
-
-    def show_source(self, error: LazybuildError) -> None:
-        """Give an error the file that its place is in, as the frontend has sent it."""
-        if error.span is not None and not error.source:
-            data = self.refs.sources().get(error.span.path, b"")
-            error.source = data.decode("utf-8", "surrogateescape")
 
     # --- sources ---------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ Safe in threads. A frontend is waited for, but not for ever.
 
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +52,6 @@ class Conversation:
             raise BuildError("the build was stopped") from error
         except Exception as error:
             self.bug = self.bug or error
-            traceback.print_exception(error)
             raise BuildError(f"bug: {type(error).__name__}: {error}") from error
         finally:
             with self._lock:

@@ -121,11 +121,8 @@ class _Work:
         solving = Solving(self._space, self._request, self._engine, self._sink, self._over)
         given = Given(offer=offer(translate.here()), grants=self._grants(), inputs=self._inputs())
         bridge = Bridge(solving, given, self._talk, self._sink)
-        try:
+        with bridge.explained():
             yield bridge
-        except LazybuildError as error:
-            bridge.show_source(error)
-            raise
 
     def outcome(self, bridge: Bridge, question: str = "") -> Outcome:
         """Run the process to its end. A question is asked instead of building."""

@@ -120,7 +120,7 @@ def test_an_error_that_was_handed_back_counts_most(converse):
         converse(lambda gateway, _: gateway.fail(status("no such key")), Exit(status=3))
 
 
-def test_a_bug_of_ours_is_one(converse, capfd):
+def test_a_bug_of_ours_is_one(converse):
     def deeds(gateway, _):
         gateway.ping()
         with pytest.raises(RemoteError):
@@ -128,7 +128,6 @@ def test_a_bug_of_ours_is_one(converse, capfd):
 
     with pytest.raises(RuntimeError, match="a bug of ours"):
         converse(deeds, Exit(status=1))
-    capfd.readouterr()
 
 
 def test_a_build_that_is_stopped(converse):
