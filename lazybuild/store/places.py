@@ -138,7 +138,9 @@ class Places:
         """Where the blob was said to be, whether or not it still is."""
         try:
             return Place(**json.loads(self.path(digest).read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):  # cut short by a crash
             return None
 
     def forget(self, digest: Digest) -> None:
