@@ -32,6 +32,7 @@ from lazybuild.linux.ownernotes import ALL_OTHERS, LINKS, OWNER, ROOT
 NOTES = b"user.lazybuild."
 DEVICE = "user.lazybuild.device"
 LOCKS, FIRST_TAG = 10, 0x4C420000  # RLIMIT_LOCKS, and the number of the first identity in it
+MOST_NUMBERS = 1 << 20  # of ids and groups in all identities that a step has taken
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
 HOW_FLAGS = struct.Struct("=Q")  # what struct open_how begins with
 ANSWERS = {"stat": 1, "lstat": 1, "fstat": 1, "newfstatat": 2, "statx": 4}  # which argument
@@ -50,6 +51,7 @@ class Fakes(Answerer):
         super().__init__(listener, proc, names)
         self._default = 0, groups[0]
         self._people = [identity.starting(0, groups[0], groups)]
+        self._numbers = 0
         self._makings = Makings()
 
     def serve(self) -> None:
@@ -221,6 +223,9 @@ class Fakes(Answerer):
 
     def _take_for(self, call: Call, who: "identity.Identity") -> None:
         if who not in self._people:
+            self._numbers += sum(map(len, who))
+            if self._numbers > MOST_NUMBERS:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             self._people.append(who)
         hard = resource.prlimit(call.pid, LOCKS)[1]
         self._still_waits(call)
