@@ -6,15 +6,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lazybuild.build import inputs, lent, reorder, translate
-from lazybuild.build.collect import Collector, task
-from lazybuild.build.compiling import compile_checked, distinct, linked
+from lazybuild.build import lent, reorder, translate
+from lazybuild.build.collect import Collector
+from lazybuild.build.compiling import compile_checked, linked
 from lazybuild.build.inputs import Inputs
-from lazybuild.build.labels import labelled
+from lazybuild.build.reading import Read, read_target
 from lazybuild.build.run import open_space
 from lazybuild.dockerfile.gateway import GatewayImages
 from lazybuild.dockerfile.options import Compiled
@@ -54,7 +54,9 @@ def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     The first failure ends what is not finished. Raises LazybuildError.
     """
     taken: dict[str, Path] = {}
-    reads = {target.name: _read(target, sink, taken) for target in targets}
+    for target in targets:
+        _refuse(target.request)
+    reads = {target.name: read_target(target, sink, taken, _known) for target in targets}
     request = targets[0].request
     crew = Crew(request.builders, sink)
     closures = [_closure(reads, name) for name in reads]
@@ -66,26 +68,8 @@ def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     gather(tasks, parallel=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A target whose files were read; `events` is its listener."""
-
-    target: Target
-    given: Inputs
-    events: Collector
-
-    @property
-    def request(self) -> BuildRequest:
-        return self.target.request
-
-
-def _read(target: Target, sink: Sink, taken: dict[str, Path]) -> Read:
-    _refuse(target.request)
-    events = Collector(labelled(sink, target.name))
-    with task(events, "[internal] load build definition"):
-        given = distinct(inputs.read(target.request), target.name, taken)
-        given.require_dockerfile("--builder")
-    return Read(target=target, given=given, events=events)
+def _known(given: Inputs) -> None:
+    given.require_dockerfile("--builder")
 
 
 def _closure(reads: Mapping[str, Read], name: str) -> list[Read]:

@@ -4,15 +4,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lazybuild.build import agents, extra, inputs, platforms, room, translate
+from lazybuild.build import agents, extra, platforms, room, translate
 from lazybuild.build.attest import attest
-from lazybuild.build.collect import Collector, task
-from lazybuild.build.compiling import LOCAL, compile_checked, distinct, linked, own_names, renamed
+from lazybuild.build.collect import task
+from lazybuild.build.compiling import LOCAL, compile_checked, linked, own_names, renamed
 from lazybuild.build.deliver import Ready, check_outputs, check_pushes, deliver
 from lazybuild.build.engine import Engine
 from lazybuild.build.explain import explain
@@ -21,7 +21,7 @@ from lazybuild.build.inputs import Inputs
 from lazybuild.build.jobs import Job, Part, blame, located
 from lazybuild.build.joint import Joint
 from lazybuild.build.journal import Journals
-from lazybuild.build.labels import labelled
+from lazybuild.build.reading import Read, read_target
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
@@ -74,19 +74,10 @@ def _elsewhere(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     remotely.build_all(targets, sink, done)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A target whose files were read; `events` is its listener."""
-
-    target: Target
-    given: Inputs
-    events: Collector
-
-
 def _here(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     started = time.monotonic()
     taken: dict[str, Path] = {}
-    found = [_read(target, sink, taken) for target in targets]
+    found = [read_target(target, sink, taken, _known) for target in targets]
     request = targets[0].request
     with open_space(request, sink) as space:
         try:
@@ -119,13 +110,10 @@ def _explained(space: Space) -> Iterator[None]:
         raise
 
 
-def _read(target: Target, sink: Sink, taken: dict[str, Path]) -> Read:
-    events = Collector(labelled(sink, target.name))
-    with task(events, "[internal] load build definition"):
-        given = distinct(inputs.read(target.request), target.name, taken)
-        if given.frontend is None:
-            _ = given.document  # what is wrong with it is wrong with this step
-    return Read(target=target, given=given, events=events)
+def _known(given: Inputs) -> None:
+    """What is wrong with a Dockerfile is wrong with the step that reads it."""
+    if given.frontend is None:
+        _ = given.document
 
 
 def open_space(request: BuildRequest, sink: Sink) -> Space:
