@@ -16,7 +16,7 @@ from lazybuild.llb.ops import NetworkMode
 from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2
 from lazybuild.wire.calls import Caller
-from lazybuild.wire.encode import NETWORKS
+from lazybuild.wire.encode_ops import NETWORKS
 from lazybuild.wire.faults import RemoteError, status
 
 CAPABILITY = "gateway.exec"

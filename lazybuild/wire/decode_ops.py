@@ -26,7 +26,7 @@ from lazybuild.llb.ops import (
     User,
 )
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2 as pb
-from lazybuild.wire.encode import MOUNTS, NETWORKS, SECURITY, SHARING
+from lazybuild.wire.encode_ops import MOUNTS, NETWORKS, SECURITY, SHARING
 
 MAX_PATH = 4096
 MAX_LIST = 65_536
