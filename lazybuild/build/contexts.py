@@ -86,17 +86,14 @@ def _stdin(request: BuildRequest) -> Remote:
     """A tar archive, or a Dockerfile that copies nothing."""
     if request.dockerfile == "-":
         raise UsageError("standard input can't be both the context and the Dockerfile")
-    place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
-    home = Path(place.name)
     if not request.stdin:
         raise UsageError("the context should come on standard input, and nothing came")
+    place = _place()
+    home = Path(place.name)
     (home / ARCHIVE).write_bytes(request.stdin)
     if not is_archive(home / ARCHIVE):
-        (home / ARCHIVE).unlink()
-        local = {"context": home}
-        return Remote(
-            context="local:context", dockerfile=request.stdin, directories=local, keep=place
-        )
+        place.cleanup()
+        return _alone(request.stdin)
     source = Vertex(
         op=SourceOp(identifier=f"local://{STDIN}"),
         options=VertexOptions(name="[internal] load context from standard input"),
@@ -120,10 +117,20 @@ def _http(request: BuildRequest) -> Remote:
             return Remote(context=request.context, dockerfile=_found(_archive(path), request))
         if file.size > MAX_DOCKERFILE:
             raise UsageError(f"{shown(request.context)}: neither an archive nor a Dockerfile")
-        data = path.read_bytes()
-    place = tempfile.TemporaryDirectory(prefix="lazybuild-context-")
-    local = {"context": Path(place.name)}
-    return Remote(context="local:context", dockerfile=data, directories=local, keep=place)
+        return _alone(path.read_bytes())
+
+
+def _alone(dockerfile: bytes) -> Remote:
+    """A Dockerfile that copies nothing: its context is an empty directory."""
+    place = _place()
+    directories = {"context": Path(place.name)}
+    return Remote(
+        context="local:context", dockerfile=dockerfile, directories=directories, keep=place
+    )
+
+
+def _place() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="lazybuild-context-")
 
 
 def _git(request: BuildRequest, url: GitUrl) -> Remote:
