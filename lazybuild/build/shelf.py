@@ -17,18 +17,15 @@ class Shelf:
     taken: Image
     snapshot: Snapshot
     snapshots: Snapshots
-    lowers: Lowers
 
     @property
     def config(self) -> ImageConfig:
         return self.taken.config
 
 
-def take(
-    space: Space, image: Image, *, require_lazy: bool = False, allow_unverified: bool = False
-) -> Shelf:
+def take(space: Space, image: Image, *, allow_unverified: bool = False) -> Shelf:
     """Ready the layers of an image; nothing of them is fetched for it."""
-    lowers = Lowers(space, require_lazy=require_lazy, allow_unverified=allow_unverified)
+    lowers = Lowers(space, allow_unverified=allow_unverified)
     return Shelf(
         taken=image,
         snapshot=Library(space).snapshot(image),
@@ -40,5 +37,4 @@ def take(
             copies=space.copies,
             sink=space.sink,
         ),
-        lowers=lowers,
     )

@@ -9,6 +9,7 @@ import click
 
 from lazybuild.cli import durations, verbs
 from lazybuild.errors import UsageError
+from lazybuild.oci import platform
 from lazybuild.registry.config import RegistryConfig
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -35,6 +36,18 @@ def store_root(given: str) -> Path:
 def root_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--root", default="", metavar="DIR", help="Where the store is (or $LAZYBUILD_ROOT)."
+    )(function)
+
+
+def platform_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `wanted`, an oci.platform.Platform or None."""
+    return click.option(
+        "--platform",
+        "wanted",
+        default="",
+        metavar="OS/ARCH",
+        callback=lambda _context, _option, text: platform.parse(text) if text else None,
+        help="Not the host's.",
     )(function)
 
 

@@ -14,7 +14,7 @@ from lazybuild.cli import config
 from lazybuild.cli.open_space import open_space
 from lazybuild.cli.summary import megabytes
 from lazybuild.estargz.writer import WriterOptions
-from lazybuild.oci import codec, platform, reference
+from lazybuild.oci import codec, reference
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.image import Index
 from lazybuild.sources.images import Image
@@ -35,7 +35,7 @@ from lazybuild.sources.images import Image
 @click.option("--record-in", default="", metavar="FILE", help="Put first what records name.")
 @click.option("--record-out", default="", metavar="FILE", help="Write what --prefetch-run reads.")
 @click.option("--reuse", is_flag=True, help="Keep layers that are lazy and not reordered.")
-@click.option("--platform", "want", default="", metavar="OS/ARCH", help="Not the host's.")
+@config.platform_option
 @click.option("--all-platforms", is_flag=True, help="Every platform of SRC.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the digest only.")
 @config.registry_options
@@ -70,7 +70,7 @@ def sources(space: Space, text: str, values: dict[str, Any]) -> list[Image]:
     found = library.find(text)
     if values["all_platforms"]:
         return list(convert.platforms(space, found))
-    return [library.image(found, platform.parse(values["want"]) if values["want"] else None)]
+    return [library.image(found, values["wanted"])]
 
 
 def one(space: Space, image: Image, values: dict[str, Any], records: list[Record]) -> Converted:

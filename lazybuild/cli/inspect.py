@@ -37,7 +37,7 @@ SHOWN_FILES = 10
 )
 @click.option("--toc", is_flag=True, help="The tables of contents, a JSON line for each file.")
 @click.option("--raw", is_flag=True, help="The bytes of the manifest or index.")
-@click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
+@config.platform_option
 @config.registry_options
 @config.root_option
 def command(
@@ -47,7 +47,7 @@ def command(
     html: str,
     toc: bool,
     raw: bool,
-    wanted: str,
+    wanted: platform.Platform | None,
     root: str,
     **values: Any,  # noqa: ANN401 - click gives them by name
 ) -> None:
@@ -62,7 +62,7 @@ def command(
         if raw:
             click.echo(Library(space).raw(found.reference.name, found.descriptor.digest), nl=False)
             return
-        image = Library(space).image(found, platform.parse(wanted) if wanted else None)
+        image = Library(space).image(found, wanted)
         layers = inspection.layers(space, image)
         if html:
             write_report(html, report(found, image, layers))

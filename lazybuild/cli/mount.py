@@ -8,14 +8,10 @@ from typing import Any
 
 import click
 
-from lazybuild.build import shelf
-from lazybuild.build.library import Library
 from lazybuild.build.space import Space
-from lazybuild.cli import config
-from lazybuild.cli.open_space import open_space
+from lazybuild.cli import config, open_image
 from lazybuild.errors import HostError, UsageError
 from lazybuild.linux import syscalls
-from lazybuild.oci import platform
 
 NOT_FOUND, NOT_RUN = 127, 126
 
@@ -24,12 +20,7 @@ NOT_FOUND, NOT_RUN = 127, 126
 @click.argument("image")
 @click.argument("directory")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
-@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
-@click.option("--allow-unverified", is_flag=True, help="Read lazily what nobody vouches for.")
-@click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
-@config.registry_options
-@config.root_option
+@open_image.options
 def command(image: str, directory: str, command: tuple[str, ...], **values: Any) -> int:  # noqa: ANN401 - click gives them by name
     """Mount IMAGE read-only on DIRECTORY, lazily, until ^C or while COMMAND runs.
 
@@ -39,20 +30,10 @@ def command(image: str, directory: str, command: tuple[str, ...], **values: Any)
     place = Path(directory).absolute()
     if not place.is_dir():
         raise UsageError(f"{directory} is not a directory")
-    registries = config.registries(values)
-    with open_space(
-        values["root"], registries, isolation=values["isolation"], verbose=values["debug"]
-    ) as space:
-        space.enter()
+    with open_image.entered(values) as space:
         if not space.entered.mounts:
             raise HostError("nothing can be mounted here (T6)", hint="see lazybuild doctor")
-        library = Library(space)
-        want = platform.parse(values["wanted"]) if values["wanted"] else None
-        taken = shelf.take(
-            space,
-            library.image(library.find(image), want),
-            allow_unverified=values["allow_unverified"],
-        )
+        taken = open_image.taken(space, image, values)
         with taken.snapshots.view(taken.snapshot) as merged:
             attach(merged, place)
             try:

@@ -9,23 +9,30 @@ from lazybuild.build.library import Library
 from lazybuild.cli import config
 from lazybuild.cli.open_space import open_space
 from lazybuild.cli.summary import megabytes
-from lazybuild.oci import platform
+from lazybuild.oci.platform import Platform
 from lazybuild.sources.images import Image
 
 
 @click.command("pull", context_settings=config.CONTEXT)
 @click.argument("name")
 @click.option("--whole", is_flag=True, help="Download the layers, too.")
-@click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
+@config.platform_option
 @click.option("-q", "--quiet", is_flag=True, help="Print the digest only.")
 @config.registry_options
 @config.root_option
-def command(name: str, *, whole: bool, wanted: str, quiet: bool, root: str, **values: Any) -> None:  # noqa: ANN401 - click gives them by name
+def command(
+    name: str,
+    *,
+    whole: bool,
+    wanted: Platform | None,
+    quiet: bool,
+    root: str,
+    **values: Any,  # noqa: ANN401 - click gives them by name
+) -> None:
     """Pull NAME into the store: manifest and config; layers are read lazily when they are used."""
-    want = platform.parse(wanted) if wanted else None
     with open_space(root, config.registries(values), verbose=not quiet) as space:
         found = Library(space, pull=True).find(name)
-        image = transfer.pull(space, found, want, whole=whole)
+        image = transfer.pull(space, found, wanted, whole=whole)
     digest = image.descriptor.digest
     click.echo(digest if quiet else f"{found.reference.familiar}  {digest}  {layers(image, whole)}")
 

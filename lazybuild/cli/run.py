@@ -9,14 +9,11 @@ import click
 
 from lazybuild.build import container, shelf, translate
 from lazybuild.build.container import Wish
-from lazybuild.build.library import Library
 from lazybuild.build.space import Space
-from lazybuild.cli import config, terminal
-from lazybuild.cli.open_space import open_space
+from lazybuild.cli import config, open_image, terminal
 from lazybuild.errors import UsageError
 from lazybuild.executor.run import Exit, Stdio
 from lazybuild.executor.spec import BindMount
-from lazybuild.oci import platform
 
 
 @click.command("run", context_settings={**config.CONTEXT, "allow_interspersed_args": False})
@@ -35,31 +32,16 @@ from lazybuild.oci import platform
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")
 @click.option("--rm", is_flag=True, help="Nothing is ever kept; for those used to it.")
 @click.option("--pull", is_flag=True, help="Ask the registry even if the store has the image.")
-@click.option("--platform", "wanted", default="", metavar="OS/ARCH", help="Not the host's.")
-@click.option("--isolation", default="", metavar="TIER", help="Force a tier (T1, T2, ...).")
-@click.option("--allow-unverified", is_flag=True, help="Read lazily what nobody vouches for.")
-@click.option("-D", "--debug", is_flag=True, help="Say how the layers are read.")
-@config.registry_options
-@config.root_option
+@open_image.options
 def command(image: str, command: tuple[str, ...], **values: Any) -> int:  # noqa: ANN401 - click gives them by name
     """Run COMMAND, or what the image names, in IMAGE.
 
     Its layers are mounted lazily. What it writes is thrown away at its end; its exit code is ours.
     """
     command = command[1:] if command[:1] == ("--",) else command
-    registries = config.registries(values)
     wish, stdio = wish_of(command, values), stdio_of(values)
-    with open_space(
-        values["root"], registries, isolation=values["isolation"], verbose=values["debug"]
-    ) as space:
-        space.enter()
-        library = Library(space, pull=values["pull"])
-        want = platform.parse(values["wanted"]) if values["wanted"] else None
-        taken = shelf.take(
-            space,
-            library.image(library.find(image), want),
-            allow_unverified=values["allow_unverified"],
-        )
+    with open_image.entered(values) as space:
+        taken = open_image.taken(space, image, values, pull=values["pull"])
         ended = attached(space, taken, wish, stdio)
     if ended.reason:
         click.echo(f"ERROR: {ended.reason}", err=True)
