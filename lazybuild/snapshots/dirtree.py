@@ -2,8 +2,8 @@
 
 An edge. A whiteout is a character device 0:0, an opaque directory has `user.overlay.opaque`
 (Linux Documentation/filesystems/overlayfs.rst; `userxattr`). Where the file system can't hold these
-there are marks of our own. Where this process has a single id,
-owners are what was noted of them (`recorded`). The directory must be at rest.
+there are marks of our own, and where this process has a single id, owners are what was noted of
+them (`recorded`). The directory must be at rest.
 """
 
 import os

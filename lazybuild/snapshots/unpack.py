@@ -257,8 +257,10 @@ def _make_whiteout(directory: int, name: bytes) -> None:
         if error.errno not in _NO_MARKS_OF_OVERLAY:
             raise
         fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
-        os.setxattr(fd, MARKED_WHITEOUT, b"y")
-        os.close(fd)
+        try:
+            os.setxattr(fd, MARKED_WHITEOUT, b"y")
+        finally:
+            os.close(fd)
 
 
 def _write_file(directory: int, name: bytes, item: Item, *, one_id: bool) -> None:
