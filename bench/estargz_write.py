@@ -1,29 +1,19 @@
 """How fast a layer is written, how large it gets and how much memory that takes.
 
-    python bench/estargz_write.py IMAGE.tar [--level N] [--threads N] [--compression C] [--rewrite]
+    python bench/estargz_write.py IMAGE.tar [--level N] [--threads N] [--compression C]
 
 Compares with `gzip -6` of the same tar when --gzip is given. Prints one JSON object.
 """
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import time
 from pathlib import Path
 
-from lazybuild.estargz import items, reader, streams, tar
+from lazybuild.estargz import streams, tar
 from lazybuild.estargz.writer import Compression, WriterOptions, write_layer
-
-
-class Blob:
-    def __init__(self, path):
-        self._file = Path(path).open("rb")  # noqa: SIM115  lives as long as the process
-        self.size = os.fstat(self._file.fileno()).st_size
-
-    def read_at(self, offset, length):
-        return os.pread(self._file.fileno(), length, offset)
 
 
 def write(args, out):
@@ -31,16 +21,9 @@ def write(args, out):
         compression=Compression(args.compression), level=args.level, threads=args.threads
     )
     start = time.perf_counter()
-    if args.rewrite:
-        blob = Blob(args.source)
-        found = reader.open_toc(blob)
-        toc = found.verify(found.digest)
-        hot = toc.paths[:: max(len(toc.paths) // 100, 1)]
-        written = items.rewrite(blob, toc, out.write, hot=hot, options=options)
-    else:
-        with Path(args.source).open("rb", buffering=1 << 20) as source:
-            content = tar.read(streams.decompress(source))
-            written = write_layer(content, out.write, options=options)
+    with Path(args.source).open("rb", buffering=1 << 20) as source:
+        content = tar.read(streams.decompress(source))
+        written = write_layer(content, out.write, options=options)
     return written, time.perf_counter() - start
 
 
@@ -56,7 +39,6 @@ def main():
     parser.add_argument("--compression", default="estargz")
     parser.add_argument("--level", type=int)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--rewrite", action="store_true", help="the source is an eStargz blob")
     parser.add_argument("--gzip", action="store_true")
     args = parser.parse_args()
     with Path(args.out).open("wb", buffering=0) as out:

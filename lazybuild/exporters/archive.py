@@ -12,7 +12,7 @@ from lazybuild.errors import IntegrityError
 from lazybuild.estargz import tarwrite
 from lazybuild.estargz.entry import Entry, Kind
 from lazybuild.exporters.base import ImageBlob
-from lazybuild.oci.validate import VerifiedReader
+from lazybuild.oci.verified import VerifiedReader
 
 _PIECE = 1 << 20
 

@@ -13,14 +13,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support import validate
+from support.agreement import check_agreement
 from support.docker_registry import DockerRegistry
 from support.peers import Caged, Containerd, User, UserBuilder, lacks, succeed
 from support.rootfs import make_rootfs
 
-from lazybuild.estargz.agreement import check_agreement
 from lazybuild.estargz.reader import open_toc
 from lazybuild.estargz.streams import decompress
-from lazybuild.oci import codec, validate
+from lazybuild.oci import codec
 from lazybuild.oci.descriptor import TOC_DIGEST
 from lazybuild.snapshots.lazyfs.source import FileSource
 

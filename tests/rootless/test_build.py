@@ -8,11 +8,12 @@ import tarfile
 import urllib.request
 
 import pytest
+from support import validate
 from support.building import Builder, interrupt, settled
 from support.faults import ALWAYS, Fault
 
 from lazybuild.estargz.streams import decompress
-from lazybuild.oci import codec, validate
+from lazybuild.oci import codec
 
 pytestmark = pytest.mark.rootless
 

@@ -1,4 +1,4 @@
-"""A layer's files as items, read through its TOC; and the writing of a layer in another order.
+"""A layer's files as items, read through its TOC.
 
 Items open in any order and from several threads as far as the range reader allows it. Names of
 owners, which Go's writer gives only once per id, are filled in. Knows bytes only.
@@ -13,7 +13,6 @@ from lazybuild.estargz import names
 from lazybuild.estargz.entry import Entry, Item
 from lazybuild.estargz.reader import decode_chunk
 from lazybuild.estargz.toc import Chunk, Toc, TocEntry, to_entry
-from lazybuild.estargz.writer import Output, WriterOptions, Written, write_layer
 from lazybuild.oci.ranges import RangeReader
 
 _AHEAD = 4 << 20
@@ -26,19 +25,6 @@ def layer_items(ranges: RangeReader, toc: Toc) -> list[Item]:
         Item(entry, _opener(source, toc, record) if entry.size else None)
         for record, entry in _entries(toc)
     ]
-
-
-def rewrite(
-    ranges: RangeReader,
-    toc: Toc,
-    out: Output,
-    *,
-    hot: Sequence[str] = (),
-    options: WriterOptions | None = None,
-) -> Written:
-    """Write the layer again: in a new order, or in another format. One pass, bounded memory."""
-    items = layer_items(ranges, toc)
-    return write_layer(items, out, hot=hot, options=options or WriterOptions())
 
 
 def _entries(toc: Toc) -> Iterator[tuple[TocEntry, Entry]]:

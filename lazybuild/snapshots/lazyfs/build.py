@@ -39,15 +39,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _TIME_MAX = 2**63 - 1
 
 
-def build_tree(records: Iterable[Record], *, data_end: int) -> Tree:
-    """The tree of a whole TOC; `data_end` is where the last member of the blob ends."""
-    builder = TreeBuilder(data_end=data_end)
-    builder.add(records)
-    return builder.finish()
-
-
 class TreeBuilder:
-    """Takes entries with `add`, as often as needed, and gives the tree with `finish`."""
+    """Takes entries with `add`, as often as needed, and gives the tree with `finish`. `data_end` is
+    where the last member of the blob ends.
+    """
 
     def __init__(self, *, data_end: int, unverified: bytes = b"") -> None:
         self._columns = _columns()

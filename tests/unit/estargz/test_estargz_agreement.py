@@ -4,11 +4,11 @@ import io
 import json
 
 import pytest
+from support.agreement import check_agreement
 from support.layers import Bytes, blob_with_toc, digest, file, folder, link, write
 
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import reader, tar
-from lazybuild.estargz.agreement import check_agreement
 from lazybuild.estargz.tail import Compression
 from lazybuild.estargz.writer import WriterOptions, write_plain
 

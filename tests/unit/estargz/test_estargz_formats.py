@@ -5,9 +5,10 @@ import io
 import struct
 
 import pytest
+from support import items
 from support.layers import Bytes, blob_with_toc, digest, file, raw_toc, write
 
-from lazybuild.estargz import footer, items, reader, streams
+from lazybuild.estargz import footer, reader, streams
 from lazybuild.estargz.footer import Layout
 from lazybuild.estargz.tail import Compression
 

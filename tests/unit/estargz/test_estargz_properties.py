@@ -6,10 +6,11 @@ import tarfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import items
 from support.layers import Bytes, content, file, folder, link, write
 
 from lazybuild.errors import BuildError, IntegrityError
-from lazybuild.estargz import items, reader, streams, tar
+from lazybuild.estargz import reader, streams, tar
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.estargz.tail import Compression
 from lazybuild.estargz.toc import parse

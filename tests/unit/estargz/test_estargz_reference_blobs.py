@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from support import items
+from support.agreement import check_agreement
 from support.layers import Bytes, digest
 
-from lazybuild.estargz import items, reader
-from lazybuild.estargz.agreement import check_agreement
+from lazybuild.estargz import reader
 from lazybuild.estargz.footer import Layout
 
 DATA = Path(__file__).with_name("data")

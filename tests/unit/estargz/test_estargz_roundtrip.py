@@ -4,10 +4,11 @@ import io
 import tarfile
 
 import pytest
+from support import items
 from support.layers import Bytes, content, file, folder, link, write
 
-from lazybuild.estargz import items, reader, streams, tar
-from lazybuild.estargz.writer import Compression, WriterOptions
+from lazybuild.estargz import reader, streams, tar
+from lazybuild.estargz.writer import Compression, WriterOptions, write_layer
 
 ITEMS = [
     folder("etc"),
@@ -89,7 +90,8 @@ def test_a_rewritten_layer_is_the_layer_written_from_its_items(kind, hot):
     blob, written = write(ITEMS, compression=kind, chunk_size=4096)
     out = io.BytesIO()
     options = WriterOptions(chunk_size=4096, threads=2)
-    again = items.rewrite(Bytes(blob), written.toc, out.write, hot=hot, options=options)
+    found = items.layer_items(Bytes(blob), written.toc)
+    again = write_layer(found, out.write, hot=hot, options=options)
     direct, expected = write(ITEMS, hot=hot, chunk_size=4096)
     assert out.getvalue() == direct
     assert again.toc_digest == expected.toc_digest

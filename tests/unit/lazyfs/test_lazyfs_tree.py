@@ -7,7 +7,7 @@ import pytest
 
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz.toc import TocEntry
-from lazybuild.snapshots.lazyfs.build import build_tree
+from lazybuild.snapshots.lazyfs.build import TreeBuilder
 from lazybuild.snapshots.lazyfs.tree import ROOT, Piece
 
 DIGEST = "sha256:" + "ab" * 32
@@ -35,7 +35,9 @@ def hard(name, target):
 
 
 def tree(*records, end=END):
-    return build_tree(records, data_end=end)
+    builder = TreeBuilder(data_end=end)
+    builder.add(records)
+    return builder.finish()
 
 
 def names(found, path=b""):

@@ -6,9 +6,10 @@ import io
 import zlib
 
 import pytest
+from support import validate
 
 from lazybuild.errors import IntegrityError
-from lazybuild.oci import codec, digest, validate
+from lazybuild.oci import codec, digest
 from lazybuild.oci.descriptor import OCI_CONFIG, OCI_LAYER_GZIP, TOC_DIGEST, Descriptor
 from lazybuild.oci.digest import DiffID
 from lazybuild.oci.image import ImageConfig, Index, Manifest
