@@ -100,6 +100,10 @@ class RegistryError(LazybuildError):
     exit_code = 104
 
 
+class DaemonDiedError(RegistryError):
+    """The lazy file system's process is gone: an infrastructure failure, never cached."""
+
+
 class ResourceError(LazybuildError):
     """No space, no memory, no descriptors, or a quota that is used up."""
 

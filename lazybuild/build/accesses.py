@@ -8,13 +8,16 @@ neither shrink with the order of steps nor grow from build to build.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lazybuild.build import profile
 from lazybuild.build.profile import StepReads
 from lazybuild.build.space import Space
 from lazybuild.llb.graph import Vertex
 from lazybuild.oci.digest import Digest, hex_part
-from lazybuild.snapshots.lazyfs.client import LazyFs
+
+if TYPE_CHECKING:
+    from lazybuild.snapshots.lazyfs.client import LazyFs
 
 MEMO = "profile"
 
@@ -78,7 +81,7 @@ class Accesses:
             self._recorded[vertex.digest] = (vertex, reads)
 
 
-def _read(lazy: LazyFs, layers: Sequence[Digest]) -> dict[str, list[str]]:
+def _read(lazy: "LazyFs", layers: Sequence[Digest]) -> dict[str, list[str]]:
     mounted = lazy.stats()
     return {
         digest: [hex_part(Digest(chunk)) for chunk in lazy.chunks_read(digest)]

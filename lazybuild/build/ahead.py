@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lazybuild.build import profile, shared_profiles
+from lazybuild.build import profile
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.profile import Profile, StepReads
 from lazybuild.build.space import Space
@@ -25,7 +26,9 @@ from lazybuild.oci import reference
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.reference import Reference
 from lazybuild.oci.transport import HOST
-from lazybuild.snapshots.lazyfs.client import LazyFs
+
+if TYPE_CHECKING:
+    from lazybuild.snapshots.lazyfs.client import LazyFs
 
 OFF = "off"
 IMPORT_SECONDS = 2.0
@@ -119,7 +122,7 @@ class Ahead:
         digest = reference.parse(base.identifier.partition("://")[2]).digest
         return self._accesses.known(keys) or (self.profile(digest).find(keys) if digest else None)
 
-    def _want(self, lazy: LazyFs, reads: StepReads | None, mounted: Sequence[Digest]) -> int:
+    def _want(self, lazy: "LazyFs", reads: StepReads | None, mounted: Sequence[Digest]) -> int:
         queued = 0
         for digest in mounted if reads else ():
             chunks = reads.layers.get(digest, ()) if reads else ()
@@ -130,7 +133,7 @@ class Ahead:
         return queued
 
     def _begin_layers(
-        self, lazy: LazyFs, mounted: Sequence[Digest], known: Mapping[str, object]
+        self, lazy: "LazyFs", mounted: Sequence[Digest], known: Mapping[str, object]
     ) -> None:
         """The range before the landmark of layers that no profile speaks of, once for each."""
         for digest in mounted:
@@ -141,7 +144,7 @@ class Ahead:
                 lazy.prefetch(digest, landmark=True)
                 self._say_what_is_cut(lazy, digest)
 
-    def _say_what_is_cut(self, lazy: LazyFs, digest: Digest) -> None:
+    def _say_what_is_cut(self, lazy: "LazyFs", digest: Digest) -> None:
         layer = lazy.stats()[digest]
         if layer.prefetch_end < layer.landmark:
             wanted, done = layer.landmark / 1e6, layer.prefetch_end / 1e6
@@ -161,13 +164,13 @@ class Ahead:
             self._queued |= {(later.digest, *mounted) for later in new}
         return new
 
-    def _guess(self, lazy: LazyFs, steps: Sequence[Vertex], mounted: Sequence[Digest]) -> None:
+    def _guess(self, lazy: "LazyFs", steps: Sequence[Vertex], mounted: Sequence[Digest]) -> None:
         """Of steps that nobody has seen yet the words of the command must do."""
         commands = [step.op.meta.args for step in steps if isinstance(step.op, ExecOp)]
         for digest in mounted if commands else ():
             lazy.prefetch(digest, steps=commands)
 
-    def _fill(self, lazy: LazyFs, mounted: Sequence[Digest]) -> None:
+    def _fill(self, lazy: "LazyFs", mounted: Sequence[Digest]) -> None:
         for digest in mounted:
             lazy.prefetch(digest, everything=True)
 
@@ -192,6 +195,8 @@ class Ahead:
         ).start()
 
     def _import(self, name: str, base: Digest, future: "Future[Profile]") -> None:
+        from lazybuild.build import shared_profiles  # noqa: PLC0415 - the registry client
+
         found = Profile()
         try:
             with shared_profiles.open_registry(self._space.config) as registry:

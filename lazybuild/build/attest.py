@@ -31,10 +31,8 @@ TOOL = f"lazybuild-{__version__}"
 
 def attest(
     space: Space, request: BuildRequest, compiled: Compiled, built: Built, tree: Tree
-) -> Attestation | None:
-    """Its blobs are in the store. None when nothing was to be stated."""
-    if not request.sbom and not request.provenance:
-        return None
+) -> Attestation:
+    """What the request wants stated. Its blobs are in the store."""
     predicates = list(_predicates(space, request, compiled, tree))
     made = attestation.attestation(built.descriptor, _names(request, compiled), predicates)
     for blob in (made.manifest, *(content for _, content in made.blobs)):

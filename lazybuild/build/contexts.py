@@ -26,7 +26,6 @@ from lazybuild.snapshots.paths import clean
 from lazybuild.snapshots.tree import Tree, resolve
 from lazybuild.sources import transports
 from lazybuild.sources.archives import archive_tree, is_archive
-from lazybuild.sources.layouts import take_over
 from lazybuild.store import Store
 
 STDIN = "stdin"
@@ -171,6 +170,8 @@ def named(request: BuildRequest) -> Mapping[str, str]:
             bare = transport.bare(value)
             found[name] = value if bare == value else f"docker-image://{bare}"
         else:
+            from lazybuild.sources.layouts import take_over  # noqa: PLC0415 - few builds need it
+
             with Store(request.root) as store:
                 digest = take_over(store, local)
             here = f"docker-image://{local.called(digest)}"

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lazybuild.build import remotes
-from lazybuild.build.cache_mounts import CacheMounts
 from lazybuild.build.caches import Caches
 from lazybuild.build.collect import Collector
 from lazybuild.build.space import Space
@@ -23,13 +23,15 @@ from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources, StoredDigests
-from lazybuild.worker import hostlayer
-from lazybuild.worker.execution import AnyOf
-from lazybuild.worker.services import Result, Services, Source
-from lazybuild.worker.sources import GitSource, HttpSource, ImageSource, LocalSource
+from lazybuild.worker.services import AnyOf, Result, Services, Source, nothing_to_restore
+from lazybuild.worker.sources import ImageSource, LocalSource
 from lazybuild.worker.worker import Worker
 
+if TYPE_CHECKING:
+    from lazybuild.build.cache_mounts import CacheMounts
+
 JOBS = 8
+REMOTE = ("http", "https", "git")
 
 
 class Engine:
@@ -58,7 +60,6 @@ class Engine:
         self.snapshots, self.lowers = bench.snapshots, bench.lowers
         self.ahead, self.trace = bench.ahead, bench.trace
         self.caches = Caches(space, request, self.images)
-        self.cache_mounts = CacheMounts(space, request)
         self.seen: dict[str, Result] = {}
         """Results of graphs on the way to the result, by vertex digest."""
 
@@ -68,9 +69,28 @@ class Engine:
             ),
             "local": LocalSource(LocalSources(directories, StoredDigests(space.store.meta))),
         }
-        http = HttpSource(remotes.downloads(space.store, request), self.snapshots)
-        git = GitSource(remotes.repositories(space.store, request), self.snapshots)
-        self._sources |= {"http": http, "https": http, "git": git}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def cache_mounts(self) -> "CacheMounts":
+        from lazybuild.build.cache_mounts import CacheMounts  # noqa: PLC0415 - few builds need them
+
+        return CacheMounts(self._space, self._request)
+
+    def _source(self, scheme: str) -> Source | None:
+        with self._lock:
+            if scheme in REMOTE and scheme not in self._sources:
+                self._sources |= self._remote()
+        return self._sources.get(scheme)
+
+    def _remote(self) -> Mapping[str, Source]:
+        from lazybuild.build import remotes  # noqa: PLC0415 - few builds need them
+        from lazybuild.worker.remotes import GitSource, HttpSource  # noqa: PLC0415 - likewise
+
+        store = self._space.store
+        http = HttpSource(remotes.downloads(store, self._request), self.snapshots)
+        git = GitSource(remotes.repositories(store, self._request), self.snapshots)
+        return {"http": http, "https": http, "git": git}
 
     def _mount_early(self, base: Snapshot) -> None:
         """Mount what can be lazy of a base where steps may follow: part of FROM, not of a RUN."""
@@ -119,6 +139,8 @@ class Engine:
     def layered(self, result: Result) -> Snapshot:
         """A result as layers, also one that is a directory of the client's."""
         if isinstance(result, HostTree):
+            from lazybuild.worker import hostlayer  # noqa: PLC0415 - few builds need it
+
             services = self._services(Start(argv=()), self._space.stop)
             return hostlayer.snapshot(services, result)
         return result
@@ -128,7 +150,7 @@ class Engine:
         return Services(
             store=self._space.store,
             snapshots=self.snapshots,
-            sources=self._sources,
+            sources=self._source,
             sink=self._bench.announcer,
             stop=stop,
             host=self._space.host,
@@ -142,6 +164,6 @@ class Engine:
             epoch=request.epoch,
             secrets={secret.id: secret for secret in request.secrets},
             agents={agent.id: agent for agent in request.ssh},
-            restore=self.cache_mounts.restore,
+            restore=self.cache_mounts.restore if request.cache_mounts_from else nothing_to_restore,
             on_failure=request.on_failure,
         )

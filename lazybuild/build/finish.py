@@ -7,7 +7,6 @@ from functools import partial
 from lazybuild.build.dated import dated
 from lazybuild.build.engine import Engine
 from lazybuild.build.order import Order
-from lazybuild.build.rebased import rebased
 from lazybuild.build.space import Space
 from lazybuild.build.translate import start_of
 from lazybuild.dockerfile.options import Compiled
@@ -91,6 +90,8 @@ def _base(
     """A layer of the base as the image has it: as it is, unless it is to be converted."""
     if not engine.converts_base:
         return engine.snapshots.layer(layer_id), None
+    from lazybuild.build.rebased import rebased  # noqa: PLC0415 - few builds need it
+
     found = rebased(space, engine, layer_id, partial(_hot, engine, order, layer_id))
     if not found.names or found.layer.descriptor is None:
         return found.layer, None

@@ -18,8 +18,7 @@ from lazybuild.llb.ops import ExecOp
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.solver.solve import Solver
 from lazybuild.solver.types import KeyPlan, Selection
-from lazybuild.worker.execution import AnyOf
-from lazybuild.worker.services import NamespaceNeededError, Result
+from lazybuild.worker.services import AnyOf, NamespaceNeededError, Result
 from lazybuild.worker.worker import Worker
 
 

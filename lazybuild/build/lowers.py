@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lazybuild.build import external
 from lazybuild.build.space import Space
 from lazybuild.errors import HostError
 from lazybuild.estargz import footer
@@ -14,11 +14,13 @@ from lazybuild.estargz.entry import Item
 from lazybuild.estargz.footer import Layout
 from lazybuild.events import Noted, Warned
 from lazybuild.oci.descriptor import Descriptor
-from lazybuild.snapshots.lazyfs.client import LazyFs
-from lazybuild.snapshots.lazyfs.opening import ELSEWHERE
+from lazybuild.snapshots.lazyfs.messages import ELSEWHERE
 from lazybuild.snapshots.lowers import EagerLower
 from lazybuild.store import Layer
 from lazybuild.worker.services import NamespaceNeededError
+
+if TYPE_CHECKING:
+    from lazybuild.snapshots.lazyfs.client import LazyFs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,9 @@ class Lowers:
         with one:
             return self._added(lazy, layer, layer.descriptor)
 
-    def _added(self, lazy: LazyFs, layer: Layer, descriptor: Descriptor) -> tuple[Path | None, str]:
+    def _added(
+        self, lazy: "LazyFs", layer: Layer, descriptor: Descriptor
+    ) -> tuple[Path | None, str]:
         blobs, digest = self._space.store.blobs, descriptor.digest
         toc_digest, known = self._shown.get((lazy.pid, digest), (layer.toc_digest, None))
         if toc_digest != layer.toc_digest:
@@ -114,6 +118,8 @@ class Lowers:
             )
             known = add()
             if known[1] == ELSEWHERE:
+                from lazybuild.build import external  # noqa: PLC0415 - few layers need it
+
                 toc, reason = external.fetch(self._space, layer)
                 known = add(toc=blobs.path(toc)) if toc else (None, reason)
             self._shown[lazy.pid, digest] = layer.toc_digest, known

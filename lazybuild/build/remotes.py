@@ -6,21 +6,26 @@ Also tells when such a source was made, for a SOURCE_DATE_EPOCH that names one.
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lazybuild.llb.ops import SourceOp
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.tree import Tree, walk
 from lazybuild.sources.archives import archive_tree, is_archive
-from lazybuild.sources.git import GitSources
-from lazybuild.sources.http import File, HttpSources
 from lazybuild.store import Store
 from lazybuild.worker.secrets import of_request
 from lazybuild.worker.services import scheme
 
+if TYPE_CHECKING:
+    from lazybuild.sources.git import GitSources
+    from lazybuild.sources.http import File, HttpSources
+
 _NANO = 1_000_000_000
 
 
-def repositories(store: Store, request: BuildRequest) -> GitSources:
+def repositories(store: Store, request: BuildRequest) -> "GitSources":
+    from lazybuild.sources.git import GitSources  # noqa: PLC0415 - few builds need it
+
     sockets = {agent.id: agent.socket for agent in request.ssh}
     return GitSources(
         store=store,
@@ -30,7 +35,9 @@ def repositories(store: Store, request: BuildRequest) -> GitSources:
     )
 
 
-def downloads(store: Store, request: BuildRequest) -> HttpSources:
+def downloads(store: Store, request: BuildRequest) -> "HttpSources":
+    from lazybuild.sources.http import HttpSources  # noqa: PLC0415 - few builds need it
+
     return HttpSources(store=store, secrets=of_request(request))
 
 
@@ -48,7 +55,7 @@ def source_time(request: BuildRequest) -> Callable[[SourceOp], int | None]:
     return ask
 
 
-def changed(store: Store, file: File) -> int | None:
+def changed(store: Store, file: "File") -> int | None:
     """When a download was made: its own time, or that of an archive's newest entry."""
     return file.mtime // _NANO or newest(store.blobs.path(file.digest))
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from lazybuild.build import convert, translate
 from lazybuild.build.collect import task
 from lazybuild.build.convert import rewritten
-from lazybuild.build.deliver import Delivered, Ready, deliver
+from lazybuild.build.deliver import Delivered, deliver
 from lazybuild.build.finish import Built
 from lazybuild.build.library import Library
+from lazybuild.build.ready import Ready
 from lazybuild.build.shelf import take
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.options import Compiled

@@ -8,9 +8,9 @@ from lazybuild.dockerfile.options import ResolvedImage
 from lazybuild.events import Sink
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import platform, reference
+from lazybuild.oci.reference import Reference
 from lazybuild.sources import transports
 from lazybuild.sources.images import Images
-from lazybuild.sources.layouts import take_over
 from lazybuild.store import Store
 
 
@@ -39,8 +39,13 @@ class ImageResolver:
 
     def _find(self, name: str, want: Platform) -> ResolvedImage:
         local = transports.inside(name, self._root)
-        ref = local.called(take_over(self._store, local)) if local else reference.parse(name)
+        ref = self._taken(local) if local else reference.parse(name)
         found = self._images.find(ref, platform.parse(str(want)))
         return ResolvedImage(
             reference=str(found.reference), digest=found.descriptor.digest, config=found.config
         )
+
+    def _taken(self, local: transports.LocalImage) -> Reference:
+        from lazybuild.sources.layouts import take_over  # noqa: PLC0415 - few builds need it
+
+        return local.called(take_over(self._store, local))

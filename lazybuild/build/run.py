@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lazybuild.build import agents, extra, platforms, room, translate
-from lazybuild.build.attest import attest
 from lazybuild.build.collect import task
 from lazybuild.build.compiling import LOCAL, compile_checked, linked, own_names, renamed
-from lazybuild.build.deliver import Ready, check_outputs, check_pushes, deliver
+from lazybuild.build.deliver import check_outputs, check_pushes, deliver
 from lazybuild.build.engine import Engine
 from lazybuild.build.explain import explain
 from lazybuild.build.finish import Built, finish, write_blob
@@ -22,6 +21,7 @@ from lazybuild.build.jobs import Job, Part, blame, located
 from lazybuild.build.joint import Joint
 from lazybuild.build.journal import Journals
 from lazybuild.build.reading import Read, read_target
+from lazybuild.build.ready import Ready
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.build.stats import statistics
@@ -30,6 +30,7 @@ from lazybuild.build.workbench import Workbench
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import LazybuildError, ResourceError
 from lazybuild.events import Sink, Warned
+from lazybuild.exporters.attestation import Attestation
 from lazybuild.oci import codec
 from lazybuild.oci import platform as oci_platform
 from lazybuild.request import BuildRequest, BuildResult, Target
@@ -262,7 +263,8 @@ def _deliver(job: Job, images: Sequence[Built], done: Told, journals: Journals) 
         with engine.caches.exporting(partial(write_blob, space, engine)):
             pairs = zip(job.parts, images, strict=True)
             delivered = deliver(space, job.request, [_ready(job, *pair) for pair in pairs])
-        engine.cache_mounts.export(job.heads, engine.options)
+        if job.request.cache_mounts_to:
+            engine.cache_mounts.export(job.heads, engine.options)
         for solved in engine.caches.solved:
             explain(solved, space.store, job.request, job.events.cached, job.events)
     result = BuildResult(
@@ -284,8 +286,16 @@ def _ready(job: Job, part: Part, built: Built) -> Ready:
         platform=oci_platform.parse(str(compiled.platform)).as_json(),
         tree=tree,
         epoch=compiled.epoch,
-        stated=attest(space, job.request, compiled, built, tree),
+        stated=_stated(job, part, built, tree),
     )
+
+
+def _stated(job: Job, part: Part, built: Built, tree: Tree) -> Attestation | None:
+    if not job.request.sbom and not job.request.provenance:
+        return None
+    from lazybuild.build.attest import attest  # noqa: PLC0415 - few builds need it
+
+    return attest(job.space, job.request, part.compiled, built, tree)
 
 
 def _inside(space: Space, action: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ a repository that can't be written is tried once and then left alone.
 import threading
 from collections import defaultdict
 
-from lazybuild.build import profile, shared_profiles
+from lazybuild.build import profile
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import OFF, Ahead
 from lazybuild.build.profile import Profile, StepReads
@@ -16,7 +16,6 @@ from lazybuild.errors import LazybuildError
 from lazybuild.events import Noted, Warned
 from lazybuild.oci import reference
 from lazybuild.oci.reference import Reference
-from lazybuild.registry import push
 from lazybuild.sources.images import Images
 
 REFUSED = "profile-refused"
@@ -68,6 +67,9 @@ class Sharing:
                 self._refused(name, error)
 
     def _push(self, name: str, base: Reference, steps: list[StepReads]) -> None:
+        from lazybuild.build import shared_profiles  # noqa: PLC0415 - the registry client
+        from lazybuild.registry import push  # noqa: PLC0415 - likewise
+
         with shared_profiles.open_registry(self._space.config) as registry:
             known = self._ahead.profile(base.digest) if base.digest else Profile()
             steps = [step for step in steps if step.differs(known.find(step.keys[:1]))]

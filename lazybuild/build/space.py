@@ -10,23 +10,22 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from lazybuild.build import ground, owners
 from lazybuild.build.pieces import Kept, Pieces
-from lazybuild.errors import BuildError, ResourceError, UsageError
+from lazybuild.errors import BuildError, DaemonDiedError, ResourceError, UsageError
 from lazybuild.events import Noted, Ready, Sink, Warned
-from lazybuild.executor import ladder
 from lazybuild.executor.host import TIERS, Host, Tier
 from lazybuild.oci.ranges import RangeReader
-from lazybuild.registry import fetch
-from lazybuild.registry.client import Registry
 from lazybuild.registry.config import RegistryConfig
 from lazybuild.snapshots.copies import Copies
-from lazybuild.snapshots.lazyfs import watchdog
-from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers, LazyFs
 from lazybuild.snapshots.lazyfs.fetchlog import FetchLog, Logged
 from lazybuild.store import Layer, Store
+
+if TYPE_CHECKING:
+    from lazybuild.registry.client import Registry
+    from lazybuild.snapshots.lazyfs.client import LazyFs
 
 ADDRESSES = 512 << 20  # bytes: a stack and an arena for each thread
 
@@ -36,8 +35,8 @@ class Opened:
     """What was opened so far, for everyone who stands in the same space."""
 
     host: Host | None = None
-    registry: Registry | None = None
-    lazy: LazyFs | None = None
+    registry: "Registry | None" = None
+    lazy: "LazyFs | None" = None
     copies: Copies | None = None
     lost: threading.Event = field(default_factory=threading.Event)
     unreadable: threading.Event = field(default_factory=threading.Event)
@@ -101,6 +100,8 @@ class Space:
         """Step onto the highest rung of the ladder; threads may be started from here on."""
         if self.host is not None:
             return
+        from lazybuild.executor import ladder  # noqa: PLC0415 - not for what is cached
+
         _check_addresses()
         host = ladder.probe(self.root, force=self._tier)
         owners.claim(self.store, host)
@@ -121,13 +122,15 @@ class Space:
                 self._stack.callback(self._opened.copies.close)
             return self._opened.copies
 
-    def registry(self) -> Registry:
+    def registry(self) -> "Registry":
+        from lazybuild.registry.client import Registry  # noqa: PLC0415 - not for what is cached
+
         with self._lock:
             if self._opened.registry is None:
                 self._opened.registry = self._stack.enter_context(Registry(self.config, self.sink))
             return self._opened.registry
 
-    def lazy(self) -> LazyFs | None:
+    def lazy(self) -> "LazyFs | None":
         """The lazy file system, or None on a host without FUSE."""
         if self.host is None or not self.host.fuse:
             return None
@@ -151,7 +154,10 @@ class Space:
         """Set when a lazy layer could not be read: whatever reads it need not go on."""
         return self._opened.unreadable
 
-    def _start_lazy(self) -> LazyFs:
+    def _start_lazy(self) -> "LazyFs":
+        from lazybuild.snapshots.lazyfs import watchdog  # noqa: PLC0415 - not for what is cached
+        from lazybuild.snapshots.lazyfs.client import Handlers, LazyFs  # noqa: PLC0415 - likewise
+
         self._opened.lost = lost = threading.Event()
         self._opened.unreadable = unreadable = threading.Event()
         mountpoint = self._stack.enter_context(self.store.scratch.directory("lazy"))
@@ -192,6 +198,8 @@ class Space:
             raise BuildError(f"layer {layer.id} has no blob yet")
         if self.store.blobs.has(layer.descriptor.digest):
             return self.store.blobs.open(layer.descriptor.digest)
+        from lazybuild.registry import fetch  # noqa: PLC0415 - not for what is lazy or here
+
         return Pieces(fetch.stream(self.ranges(layer, "whole"), layer.descriptor))
 
     def kept_stream(self, layer: Layer) -> BinaryIO:
@@ -209,7 +217,7 @@ class Space:
         if lazy is not None and not lazy.alive:
             raise DaemonDiedError("the process of the lazy file system ended during a step")
 
-    def lazy_if_started(self) -> LazyFs | None:
+    def lazy_if_started(self) -> "LazyFs | None":
         return self._opened.lazy
 
 

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code, at once: threads that still wait for somebody
     hold nothing that outlives the process, and to end one by one they would need memory.
     """
-    gc.set_threshold(50_000, 20, 100)  # trees are large and hold no cycles: rarely look for some
+    gc.set_threshold(100_000, 20, 100)  # trees are large and hold no cycles: rarely look for some
     streams.settle()
     hush_threads()
     stopping.install()

@@ -7,22 +7,21 @@ means is not its business. Thread rule: a place may be used from any thread.
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from lazybuild.errors import IntegrityError
 from lazybuild.exchange import document
 from lazybuild.exchange.document import CacheDocument
-from lazybuild.exchange.layout import Layout
 from lazybuild.exporters.base import ImageBlob
 from lazybuild.oci import codec, platform
 from lazybuild.oci.descriptor import OCI_EMPTY, OCI_MANIFEST, Descriptor
 from lazybuild.oci.digest import of
 from lazybuild.oci.image import Index, Manifest
 from lazybuild.oci.reference import Reference
-from lazybuild.registry import push
-from lazybuild.registry.client import Registry
-from lazybuild.registry.push import Blob, ManifestToPush
 from lazybuild.store import Layer, Store
+
+if TYPE_CHECKING:
+    from lazybuild.registry.client import Registry
 
 OpenLayer = Callable[[Layer], BinaryIO]
 
@@ -52,7 +51,7 @@ class Place(Protocol):
 class RegistryPlace:
     """A manifest at a registry: a cache of its own, or an image with a cache inside."""
 
-    def __init__(self, registry: Callable[[], Registry], ref: Reference, store: Store) -> None:
+    def __init__(self, registry: "Callable[[], Registry]", ref: Reference, store: Store) -> None:
         self._registry = registry
         self._ref = ref
         self._store = store
@@ -80,14 +79,16 @@ class RegistryPlace:
                 ingest.commit(descriptor.digest)
 
     def write(self, manifest: Manifest, config: bytes, layers: Sequence[Layer]) -> None:
-        blobs = [Blob(descriptor=manifest.config, source=push.from_bytes(config))]
+        from lazybuild.registry import push  # noqa: PLC0415 - few builds need it
+
+        blobs = [push.Blob(descriptor=manifest.config, source=push.from_bytes(config))]
         for descriptor, layer in zip(manifest.layers, layers, strict=True):
             source = None
             if self._store.blobs.has(descriptor.digest):
                 source = push.from_place(self._store.blobs.place(descriptor.digest))
-            blobs.append(Blob(descriptor=descriptor, source=source, origins=layer.origins))
+            blobs.append(push.Blob(descriptor=descriptor, source=source, origins=layer.origins))
         tags = (self._ref.tag,) if self._ref.tag else ()
-        top = ManifestToPush(data=codec.encode(manifest), media_type=OCI_MANIFEST, tags=tags)
+        top = push.ManifestToPush(data=codec.encode(manifest), media_type=OCI_MANIFEST, tags=tags)
         push.push(self._registry(), self._ref.name, blobs, [top])
 
     def _manifest(self) -> Manifest:
@@ -112,6 +113,8 @@ class DirectoryPlace:
     def __init__(
         self, folder: Path, tag: str, store: Store, open_layer: OpenLayer, digest: str = ""
     ) -> None:
+        from lazybuild.exchange.layout import Layout  # noqa: PLC0415 - few builds need it
+
         self._layout = Layout(folder)
         self._folder = folder
         self._tag = tag

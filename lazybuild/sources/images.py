@@ -6,6 +6,7 @@ remembered, so that the next build needs no network. Knows no solver and no Dock
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lazybuild.errors import BuildError, IntegrityError, UsageError
 from lazybuild.estargz.reader import promised
@@ -17,10 +18,12 @@ from lazybuild.oci.image import ImageConfig, Index, Manifest
 from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
 from lazybuild.oci.transport import HOST
-from lazybuild.registry.client import Registry
 from lazybuild.request import Pull
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.store import Layer, Store
+
+if TYPE_CHECKING:
+    from lazybuild.registry.client import Registry
 
 MEMO = "resolved"
 NAMED = "named"  # of a layer with a TOC, the image that it was last seen in
@@ -44,7 +47,7 @@ class Images:
     """`registry` opens the registry when it is needed."""
 
     def __init__(
-        self, store: Store, registry: Callable[[], Registry], *, pull: Pull = Pull.MISSING
+        self, store: Store, registry: "Callable[[], Registry]", *, pull: Pull = Pull.MISSING
     ) -> None:
         self._store = store
         self._registry = registry
@@ -169,7 +172,7 @@ class Images:
             if not self._store.blobs.has(layer.digest) and not (known and known.directory):
                 self._asked(f"{ref.familiar}: layer {layer.digest[:19]}")
 
-    def _asked(self, what: str) -> Registry:
+    def _asked(self, what: str) -> "Registry":
         """The registry, for what is not here."""
         if self._pull is Pull.NEVER:
             raise BuildError(

@@ -1,7 +1,6 @@
 """ExecOp: mounts the snapshot, runs the command in a sandbox over it, keeps what it wrote."""
 
 import os
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,21 +22,10 @@ from lazybuild.snapshots.steps import Running
 from lazybuild.solver.once import StoppedError
 from lazybuild.store.disk import is_full
 from lazybuild.worker import mounts, secrets
-from lazybuild.worker.services import NamespaceNeededError, Result, Services
+from lazybuild.worker.services import AnyOf, NamespaceNeededError, Result, Services
 
 SHELL = ("/bin/sh",)
 LOOK = "--on-failure=shell opens a shell in the failed step"
-
-
-class AnyOf(threading.Event):
-    """Set when any of these events is, or when it is set itself."""
-
-    def __init__(self, *events: threading.Event) -> None:
-        super().__init__()
-        self._events = events
-
-    def is_set(self) -> bool:
-        return super().is_set() or any(event.is_set() for event in self._events)
 
 
 def run(services: Services, vertex: Vertex, op: ExecOp, inputs: Sequence[Result]) -> Snapshot:

@@ -26,6 +26,17 @@ class NamespaceNeededError(Exception):
     """The work can only go on inside a user and mount namespace; not a failure."""
 
 
+class AnyOf(threading.Event):
+    """Set when any of these events is, or when it is set itself."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        super().__init__()
+        self._events = events
+
+    def is_set(self) -> bool:
+        return super().is_set() or any(event.is_set() for event in self._events)
+
+
 class Source(Protocol):
     """One kind of source op: an image, a directory of the client, a URL, a repository."""
 
@@ -50,15 +61,17 @@ def nothing_to_restore(name: str, target: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`host` is None outside of the namespaces. `check` raises when a lazy layer
-    could not be read, so that a step that failed for it is not taken for a broken program, and
-    `unreadable` is set then, so that the step ends and does not wait for more of it. `lost` is set
-    when the lazy file system ends during a step, `renew` puts another one in its place.
+    """`host` is None outside of the namespaces. `sources` gives the one for a scheme.
+
+    `check` raises when a lazy layer could not be read, so that a step that failed for it is not
+    taken for a broken program, and `unreadable` is set then, so that the step ends and does not
+    wait for more of it. `lost` is set when the lazy file system ends during a step, `renew` puts
+    another one in its place.
     """
 
     store: Store
     snapshots: Snapshots
-    sources: Mapping[str, Source]
+    sources: Callable[[str], Source | None]
     sink: Sink
     stop: threading.Event
     host: Host | None

@@ -4,19 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from lazybuild.errors import BuildError, LazybuildError, NotSupportedYetError
+from lazybuild.errors import BuildError, DaemonDiedError, LazybuildError, NotSupportedYetError
 from lazybuild.events import Warned
 from lazybuild.llb.graph import Edge, Vertex
 from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
 from lazybuild.snapshots.contenthash import content_digest
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.lazyfs.client import DaemonDiedError
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.types import KeyPlan, Selection
 from lazybuild.store import disk
-from lazybuild.worker import execution, files, keys
+from lazybuild.worker import keys
 from lazybuild.worker.services import Result, Services, Source, scheme
 
 MAX_LAYERS = 4096
@@ -81,8 +80,12 @@ class Worker:
             case SourceOp():
                 return self._source(op).load(vertex, op)
             case FileOp():
+                from lazybuild.worker import files  # noqa: PLC0415 - not for what is cached
+
                 return files.run(self._services, vertex, op, inputs)
             case ExecOp():
+                from lazybuild.worker import execution  # noqa: PLC0415 - not for what is cached
+
                 return execution.run(self._services, vertex, op, inputs)
             case MergeOp():
                 return merge(inputs)
@@ -95,7 +98,7 @@ class Worker:
         return self._services.snapshots.tree(result)
 
     def _source(self, op: SourceOp) -> Source:
-        source = self._services.sources.get(scheme(op))
+        source = self._services.sources(scheme(op))
         if source is None:
             raise NotSupportedYetError(f"source {op.identifier} is not supported yet")
         return source

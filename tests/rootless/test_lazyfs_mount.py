@@ -17,10 +17,10 @@ from support.layers import file, folder, link
 from support.lazymount import Pushed, add_local, describe, go, lazyfs, on_go
 from support.registry import LocalRegistry
 
-from lazybuild.errors import IntegrityError, RegistryError
+from lazybuild.errors import DaemonDiedError, IntegrityError, RegistryError
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.linux import syscalls
-from lazybuild.snapshots.lazyfs.client import DaemonDiedError, Handlers
+from lazybuild.snapshots.lazyfs.client import Handlers
 from lazybuild.store import Place
 
 pytestmark = pytest.mark.rootless

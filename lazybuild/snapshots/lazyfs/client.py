@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 import lazybuild
-from lazybuild.errors import LazybuildError, RegistryError
+from lazybuild.errors import DaemonDiedError, LazybuildError
 from lazybuild.linux import syscalls
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
@@ -47,10 +47,6 @@ class Handlers:
     failed: Callable[[ReadFailure], None] | None = None
     died: Callable[[], None] | None = None
     noted: Callable[[str], None] | None = None
-
-
-class DaemonDiedError(RegistryError):
-    """The lazy file system's process is gone: an infrastructure failure, never cached."""
 
 
 class LazyFs:

@@ -22,6 +22,7 @@ from lazybuild.linux.shortage import of_memory
 from lazybuild.snapshots.lazyfs.blobmap import Cell
 from lazybuild.snapshots.lazyfs.fetchlog import Fetch
 
+ELSEWHERE = "its table of contents is in another image"  # why a layer was not added
 _KINDS: Mapping[str, type[LazybuildError]] = {
     kind.__name__: kind
     for kind in (

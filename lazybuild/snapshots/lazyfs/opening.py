@@ -12,13 +12,13 @@ from lazybuild.estargz.reader import open_toc
 from lazybuild.estargz.tail import PODMAN_CHECKSUM
 from lazybuild.oci.ranges import RangeReader
 from lazybuild.snapshots.lazyfs.build import TreeBuilder
+from lazybuild.snapshots.lazyfs.messages import ELSEWHERE
 from lazybuild.snapshots.lazyfs.tocstream import TocStream
 from lazybuild.snapshots.lazyfs.tree import Tree
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
-ELSEWHERE = "its table of contents is in another image"
 NOT_VOUCHED = "its manifest vouches for no TOC"
 _BLOCK = 4 << 20
 _SMALLEST_TAIL, _LARGEST_TAIL, _TAIL_SHARE = 128 << 10, 2 << 20, 100
