@@ -1,6 +1,8 @@
 """Lazy layers through a real mount, as an unprivileged user, alone and below overlay."""
 
+import ctypes
 import errno
+import mmap
 import os
 import random
 import signal
@@ -82,6 +84,34 @@ def view(place):
 
 def test_the_view_of_a_layer(tmp_path):
     inside(view, tmp_path)
+
+
+def resident(path):
+    """For each page of a file, whether the kernel has it."""
+    with path.open("rb") as held, mmap.mmap(held.fileno(), 0, mmap.MAP_PRIVATE) as view:
+        start = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(view)))
+        pages = (ctypes.c_ubyte * (-(-len(view) // mmap.PAGESIZE)))()
+        assert ctypes.CDLL(None).mincore(start, ctypes.c_size_t(len(view)), pages) == 0
+        return [page & 1 for page in pages]
+
+
+def read_through(place):
+    long = noise(9_000_000)
+    with lazyfs(place) as fs:
+        root, _ = add_local(fs, place, [file("long", long), file("other", long[1:])])
+        with (root / "long").open("rb", buffering=0) as one:
+            assert one.read(1 << 18) == long[: 1 << 18]
+            pages = resident(root / "long")
+            assert (all(pages[:1024]), any(pages[1100:])) == (True, False)  # a chunk has 1024
+            assert one.read() + one.read() == long[1 << 18 :]
+        with (root / "other").open("rb", buffering=0) as one:
+            one.seek(2 << 20)
+            assert one.read(5) == long[(2 << 20) + 1 :][:5]
+        assert sum(resident(root / "other")) < 100
+
+
+def test_a_file_that_is_read_through_is_in_the_kernels_cache_chunk_by_chunk(tmp_path):
+    inside(read_through, tmp_path)
 
 
 def later(place):

@@ -290,9 +290,17 @@ def _detached(path: Path) -> bool:
     return True
 
 
+# Memory of chunks is used again, not given back and cleared anew for each: mallopt(3).
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(96 << 20),
+}
+
+
 def _environment() -> dict[str, str]:
     """Ours, and the place lazybuild was imported from: the daemon starts in another folder."""
     home = str(Path(lazybuild.__file__).parent.parent)
     known = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join([home, *filter(None, known.split(os.pathsep))])
-    return {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2"}  # memory, not speed
+    return {**os.environ, "PYTHONPATH": path, **_MALLOC}

@@ -98,6 +98,8 @@ class Server:
         self._hooks = hooks
         self._waiters = Workers(_WAITERS, "lazyfs-wait")
         self._last = _NOTHING_YET
+        self._expected = (0, 0)
+        self._giving = threading.Lock()
         self._waiting: dict[int, float] = {}
         self._answers: dict[int, Callable[[int, int, bytes], Buffers | None]] = {
             Op.LOOKUP: self._lookup,
@@ -227,15 +229,38 @@ class Server:
         _, offset, size = protocol.READ_IN.unpack_from(body)
         last = self._last
         if last.node == node and last.start <= offset and offset + size <= last.end:
+            self._give_rest(node, offset, size)
             return [last.data[offset - last.start : offset - last.start + size]]
         shown, ino = self._view.at(node)
         if self._view.note_read(shown, ino):
             self._hooks.first_read(shown.layer, ino)
         out = self._pieces(shown, ino, offset, size)
+        self._give_rest(node, offset, size)
         if out is None:
             self._waiting[unique] = time.monotonic()
             self._waiters.do(self._read_later, unique, shown, ino, offset, size)
         return out
+
+    def _give_rest(self, node: int, offset: int, size: int) -> None:
+        """Put what is left of a chunk into the kernel's cache if its file is being read through.
+
+        The kernel asks for 128 KiB at a time, and nobody but the machine's root may change that.
+        It can't take pages that it is just asking for before they are sent, so that one thread at
+        most may be at this: the others answer.
+        """
+        last, end, goes_on = self._last, offset + size, self._expected == (node, offset)
+        self._expected = (node, end)
+        inside = last.node == node and last.start < end <= last.end - size
+        if not (goes_on and inside and self._giving.acquire(blocking=False)):
+            return
+        try:
+            head = protocol.store_head(node, end, last.end - end)
+            os.writev(self._fd, [head, last.data[end - last.start :]])
+            self._expected = (node, last.end)
+        except OSError:
+            pass  # then it will ask
+        finally:
+            self._giving.release()
 
     def _pieces(self, shown: Shown, ino: int, offset: int, size: int) -> Buffers | None:
         layer, out = shown.layer, list[memoryview]()

@@ -66,6 +66,8 @@ _BLOCK = 4096
 
 REQUEST = struct.Struct("=IIQQIIIHH")
 _REPLY = struct.Struct("=IiQ")
+_NOTIFY_STORE = 4
+_STORE = struct.Struct("=QQII")
 _INIT_IN = struct.Struct("=IIII")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
 READ_IN = struct.Struct("=QQI")
@@ -89,6 +91,12 @@ def reply_head(unique: int, length: int) -> bytes:
 
 def reply_error(unique: int, number: int) -> bytes:
     return _REPLY.pack(_REPLY.size, -number, unique)
+
+
+def store_head(node: int, offset: int, length: int) -> bytes:
+    """What stands before `length` bytes of a file that the page cache shall have unasked."""
+    head = _REPLY.pack(_REPLY.size + _STORE.size + length, _NOTIFY_STORE, 0)
+    return head + _STORE.pack(node, offset, length, 0)
 
 
 def agree(body: bytes) -> tuple[int, bytes]:

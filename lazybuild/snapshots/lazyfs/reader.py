@@ -25,6 +25,7 @@ from lazybuild.snapshots.lazyfs.memory import Memory
 from lazybuild.snapshots.lazyfs.plan import Span
 
 LARGE = 1 << 20
+AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class ChunkReader:
         self._lock = threading.Lock()
         self._flights: dict[bytes, Future[bytes]] = {}
         self._loader = Workers(1, "lazyfs-load")
+        self._loaders = Workers(AHEAD, "lazyfs-ahead")
+        self._ahead = set[bytes]()
         self._loading = [threading.Lock() for _ in range(16)]
 
     # what is here already
@@ -66,10 +69,9 @@ class ChunkReader:
         """The chunk's plain bytes if no request is needed for them."""
         key = layer.tree.chunks.digest_of(chunk)
         data = self._memory.get(key)
-        if data is None and layer.cached:
-            data = self._load_once(layer, chunk, key)
-            if data is not None and _continues(layer, chunk):
-                self._loader.do(self._load_once, layer, chunk + 1, None)
+        if layer.cached:
+            self._load_ahead(layer, chunk)
+            data = data or self._load_once(layer, chunk, key)
         if data is not None and not layer.read[chunk]:
             self._note_read(layer, chunk)
         return data
@@ -84,9 +86,22 @@ class ChunkReader:
             return False
         return True
 
-    def _load_once(self, layer: LazyLayer, chunk: int, key: bytes | None) -> bytes | None:
+    def _load_ahead(self, layer: LazyLayer, chunk: int) -> None:
+        """Have what follows in a long file checked beside this chunk, before it is asked for."""
+        for following in _following(layer, chunk):
+            key = layer.tree.chunks.digest_of(following)
+            if key not in self._ahead and key not in self._memory:
+                self._ahead.add(key)
+                self._loaders.do(self._load_beside, layer, following, key)
+
+    def _load_beside(self, layer: LazyLayer, chunk: int, key: bytes) -> None:
+        try:
+            self._load_once(layer, chunk, key)
+        finally:
+            self._ahead.discard(key)
+
+    def _load_once(self, layer: LazyLayer, chunk: int, key: bytes) -> bytes | None:
         """From the disk cache; two threads that want the same chunk load it once."""
-        key = key or layer.tree.chunks.digest_of(chunk)
         with self._loading[key[0] & 15]:
             return self._memory.get(key) or self._load(layer, chunk, key)
 
@@ -331,13 +346,17 @@ class ChunkReader:
             layer.why[chunk] = why
 
 
-def _continues(layer: LazyLayer, chunk: int) -> bool:
-    """Whether a long file is being read from one large chunk to the next."""
+def _following(layer: LazyLayer, chunk: int) -> range:
+    """The large chunks that are wanted next if a long file is being read through."""
     chunks = layer.tree.chunks
-    if chunks.size[chunk] < LARGE or chunk + 1 == len(chunks):
-        return False
     start, size = chunks.position[chunk], chunks.size[chunk]
-    return chunks.position[chunk + 1] == start + size and (not start or bool(layer.read[chunk - 1]))
+    if size < LARGE or (start and not layer.read[chunk - 1]):
+        return range(0)
+    end = chunk + 1
+    limit = min(chunk + (AHEAD if start else 1), len(chunks) - 1)
+    while end <= limit and chunks.position[end] == start + size * (end - chunk):
+        end += 1
+    return range(chunk + 1, end)
 
 
 def _decode(layer: LazyLayer, chunk: int, raw: memoryview) -> bytes | None:

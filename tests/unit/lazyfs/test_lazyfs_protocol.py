@@ -19,6 +19,7 @@ from lazybuild.snapshots.lazyfs.tree import ROOT
 from lazybuild.snapshots.lazyfs.view import View
 
 IN = struct.Struct("=IIQQIIIHH")
+LONG = random.Random(1).randbytes(150_000)
 
 
 class Kernel:
@@ -26,10 +27,10 @@ class Kernel:
 
     def __init__(self, *, xattrs=True):
         self.view = View()
-        items = [file("f", b"hello", xattrs={"user.a": b"1"}), link("l", "f")]
+        items = [file("f", b"hello", xattrs={"user.a": b"1"}), link("l", "f"), file("long", LONG)]
         self.shown = self.view.add("layer", lazy_layer(items))
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.failed = []
+        self.failed, self.given = [], []
         hooks = Hooks(
             failed=lambda *what: self.failed.append(what),
             first_read=lambda layer, ino: None,
@@ -45,8 +46,14 @@ class Kernel:
         self.unique += 1
         size = IN.size + len(body)
         self.ours.send(IN.pack(size, opcode, self.unique, node, 0, 0, 0, 0, 0) + body)
+        return self.answer()
+
+    def answer(self):
         self.ours.settimeout(5)
         reply = self.ours.recv(1 << 21)
+        if not int.from_bytes(reply[8:16], "little"):
+            self.given.append(reply)
+            return self.answer()
         length, error, unique = struct.unpack_from("=IiQ", reply)
         assert (length, unique) == (len(reply), self.unique)
         return -error, reply[16:]
@@ -83,6 +90,29 @@ def test_a_name_its_attributes_and_its_bytes(kernel):
     assert (error, out) == (0, b"ell")
     assert kernel.ask(Op.READ, node, struct.pack("=QQIIQII", 0, 99, 3, 0, 0, 0, 0)) == (0, b"")
     assert kernel.ask(Op.READLINK, node_of(kernel, b"l")) == (0, b"f")
+
+
+def read(kernel, path, offset, size):
+    body = struct.pack("=QQIIQII", 0, offset, size, 0, 0, 0, 0)
+    assert kernel.ask(Op.READ, node_of(kernel, path), body) == (0, LONG[offset : offset + size])
+
+
+def test_what_is_read_through_is_given_unasked_to_the_end_of_its_chunk(kernel):
+    read(kernel, b"long", 0, 20_000)
+    assert not kernel.given
+    read(kernel, b"long", 20_000, 20_000)
+    (message,) = kernel.given
+    head = struct.unpack_from("=IiQQQII", message)
+    rest = LONG[40_000:]
+    assert head == (40 + len(rest), 4, 0, node_of(kernel, b"long"), 40_000, len(rest), 0)
+    assert message[40:] == rest
+
+
+def test_what_is_read_here_and_there_is_only_answered(kernel):
+    for offset in (0, 40_000, 20_000, 100_000):
+        read(kernel, b"long", offset, 20_000)
+    read(kernel, b"long", 120_000, 20_000)  # little is left
+    assert not kernel.given
 
 
 def test_an_absent_name_is_absent_for_ever_but_not_at_the_root(kernel):

@@ -57,6 +57,27 @@ def test_what_is_in_the_cache_is_not_fetched(reader, cache):
     assert again.source.reads == []
 
 
+def test_a_long_file_is_checked_ahead_and_each_chunk_once(cache):
+    data = noise(6 << 20)
+    content(ChunkReader(cache), lazy_layer([file("long", data)], chunk_size=1 << 20), "long")
+    memory, loaded = Memory(), list[str]()
+    cache.get = lambda digest, size: loaded.append(digest) or MemoryCache.get(cache, digest, size)
+    layer = lazy_layer([file("long", data)], chunk_size=1 << 20)
+    first, reader = first_chunk(layer, "long"), ChunkReader(cache, memory=memory)
+
+    def held():
+        return {n for n in range(6) if layer.tree.chunks.digest_of(first + n) in memory}
+
+    for asked, expected in ((5, {5}), (0, {0, 1, 5}), (1, {0, 1, 2, 3, 5}), (2, set(range(6)))):
+        reader.read(layer, first + asked)
+        deadline = time.monotonic() + 5
+        while held() != expected and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert held() == expected
+    assert sorted(loaded) == sorted(set(loaded))
+    assert layer.source.reads == []
+
+
 def test_chunks_are_shared_between_layers(reader):
     content(reader, lazy_layer(files(2)), "f00")
     other = lazy_layer([file("elsewhere", noise(20_000, 0)), file("z", b"z")])
