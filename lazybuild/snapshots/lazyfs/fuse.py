@@ -77,9 +77,8 @@ class _Last(NamedTuple):
     start: int
     end: int
     data: memoryview
-
-
-_NOTHING_YET = _Last(0, 0, 0, memoryview(b""))
+    layer: LazyLayer
+    chunk: int
 
 
 class Server:
@@ -97,7 +96,7 @@ class Server:
         self._fd, self._view, self._reader = fd, view, reader
         self._hooks = hooks
         self._waiters = Workers(_WAITERS, "lazyfs-wait")
-        self._last = _NOTHING_YET
+        self._last: _Last | None = None
         self._expected = (0, 0)
         self._giving = threading.Lock()
         self._waiting: dict[int, float] = {}
@@ -228,7 +227,7 @@ class Server:
     def _read(self, unique: int, node: int, body: bytes) -> Buffers | None:
         _, offset, size = protocol.READ_IN.unpack_from(body)
         last = self._last
-        if last.node == node and last.start <= offset and offset + size <= last.end:
+        if last and last.node == node and last.start <= offset and offset + size <= last.end:
             self._give_rest(node, offset, size)
             return [last.data[offset - last.start : offset - last.start + size]]
         shown, ino = self._view.at(node)
@@ -250,8 +249,10 @@ class Server:
         """
         last, end, goes_on = self._last, offset + size, self._expected == (node, offset)
         self._expected = (node, end)
-        inside = last.node == node and last.start < end <= last.end - size
-        if not (goes_on and inside and self._giving.acquire(blocking=False)):
+        if not (goes_on and last and last.node == node and last.start < end <= last.end - size):
+            return
+        self._reader.load_ahead(last.layer, last.chunk)
+        if not self._giving.acquire(blocking=False):
             return
         try:
             head = protocol.store_head(node, end, last.end - end)
@@ -271,7 +272,9 @@ class Server:
             out.append(memoryview(data)[piece.start : piece.end])
             start = layer.tree.chunks.position[piece.chunk]
             if len(data) > size:
-                self._last = _Last(shown.node(ino), start, start + len(data), memoryview(data))
+                self._last = _Last(
+                    shown.node(ino), start, start + len(data), memoryview(data), layer, piece.chunk
+                )
         return out
 
     def _read_later(self, unique: int, shown: Shown, ino: int, offset: int, size: int) -> None:

@@ -23,6 +23,7 @@ from lazybuild.snapshots.lazyfs.flight import Gate
 from lazybuild.snapshots.lazyfs.layer import ChunkCache, LazyLayer, Why
 from lazybuild.snapshots.lazyfs.memory import Memory
 from lazybuild.snapshots.lazyfs.plan import Span
+from lazybuild.snapshots.lazyfs.tree import Chunks
 
 LARGE = 1 << 20
 AHEAD = 2
@@ -69,9 +70,10 @@ class ChunkReader:
         """The chunk's plain bytes if no request is needed for them."""
         key = layer.tree.chunks.digest_of(chunk)
         data = self._memory.get(key)
-        if layer.cached:
-            self._load_ahead(layer, chunk)
-            data = data or self._load_once(layer, chunk, key)
+        if data is None and layer.cached:
+            if not layer.tree.chunks.position[chunk]:
+                self.load_ahead(layer, chunk, 1)
+            data = self._load_once(layer, chunk, key)
         if data is not None and not layer.read[chunk]:
             self._note_read(layer, chunk)
         return data
@@ -86,9 +88,9 @@ class ChunkReader:
             return False
         return True
 
-    def _load_ahead(self, layer: LazyLayer, chunk: int) -> None:
-        """Have what follows in a long file checked beside this chunk, before it is asked for."""
-        for following in _following(layer, chunk):
+    def load_ahead(self, layer: LazyLayer, chunk: int, count: int = AHEAD) -> None:
+        """Have what follows in a long file checked before it is asked for, if it is here."""
+        for following in _following(layer.tree.chunks, chunk, count) if layer.cached else ():
             key = layer.tree.chunks.digest_of(following)
             if key not in self._ahead and key not in self._memory:
                 self._ahead.add(key)
@@ -346,15 +348,13 @@ class ChunkReader:
             layer.why[chunk] = why
 
 
-def _following(layer: LazyLayer, chunk: int) -> range:
-    """The large chunks that are wanted next if a long file is being read through."""
-    chunks = layer.tree.chunks
+def _following(chunks: Chunks, chunk: int, count: int) -> range:
+    """Up to `count` chunks of the same file behind a large one."""
     start, size = chunks.position[chunk], chunks.size[chunk]
-    if size < LARGE or (start and not layer.read[chunk - 1]):
+    if size < LARGE:
         return range(0)
-    end = chunk + 1
-    limit = min(chunk + (AHEAD if start else 1), len(chunks) - 1)
-    while end <= limit and chunks.position[end] == start + size * (end - chunk):
+    end, limit = chunk + 1, min(chunk + count + 1, len(chunks))
+    while end < limit and chunks.position[end] == start + size * (end - chunk):
         end += 1
     return range(chunk + 1, end)
 

@@ -62,18 +62,24 @@ def test_a_long_file_is_checked_ahead_and_each_chunk_once(cache):
     content(ChunkReader(cache), lazy_layer([file("long", data)], chunk_size=1 << 20), "long")
     memory, loaded = Memory(), list[str]()
     cache.get = lambda digest, size: loaded.append(digest) or MemoryCache.get(cache, digest, size)
-    layer = lazy_layer([file("long", data)], chunk_size=1 << 20)
+    layer = lazy_layer([file("long", data), file("other")], chunk_size=1 << 20)
     first, reader = first_chunk(layer, "long"), ChunkReader(cache, memory=memory)
 
     def held():
         return {n for n in range(6) if layer.tree.chunks.digest_of(first + n) in memory}
 
-    for asked, expected in ((5, {5}), (0, {0, 1, 5}), (1, {0, 1, 2, 3, 5}), (2, set(range(6)))):
-        reader.read(layer, first + asked)
+    def asked(act, number, expected):
+        act(layer, first + number)
         deadline = time.monotonic() + 5
         while held() != expected and time.monotonic() < deadline:
             time.sleep(0.001)
         assert held() == expected
+
+    asked(reader.read, 4, {4})
+    asked(reader.read, 0, {0, 1, 4})
+    asked(reader.load_ahead, 0, {0, 1, 2, 4})
+    asked(reader.load_ahead, 1, {0, 1, 2, 3, 4})
+    asked(reader.load_ahead, 4, set(range(6)))
     assert sorted(loaded) == sorted(set(loaded))
     assert layer.source.reads == []
 
