@@ -58,10 +58,10 @@ class TocEntry(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
 
 
 class Document(msgspec.Struct, omit_defaults=False, rename="camel"):
-    """The whole JSON object; `tar_split_digest` is podman's."""
+    """The whole JSON object; `tar_split_digest` is podman's. No entries at all are null in Go."""
 
     version: int
-    entries: list[TocEntry]
+    entries: list[TocEntry] | None
     tar_split_digest: str = ""
 
 
@@ -86,7 +86,7 @@ _encoder = msgspec.json.Encoder()
 encode_entry = _encoder.encode
 
 
-def parse(raw: bytes) -> Document:
+def parse(raw: bytes) -> list[TocEntry]:
     """JSON to records, bounded; what they say is not checked yet."""
     if len(raw) > MAX_TOC:
         raise IntegrityError(f"TOC of {len(raw)} bytes is too large")
@@ -98,7 +98,7 @@ def parse(raw: bytes) -> Document:
         raise IntegrityError(f"TOC is not valid: {error}") from error
     if document.version != VERSION:
         raise IntegrityError(f"TOC version {document.version} is not known")
-    return document
+    return document.entries or []
 
 
 @final

@@ -66,7 +66,7 @@ class UnverifiedToc:
 
 def _check(found: UnverifiedToc, digest: str, *, strict: bool) -> Toc:
     """Parse and check. Raises IntegrityError with the entry at fault."""
-    files = list(_grouped(parse(found.raw).entries))
+    files = list(_grouped(parse(found.raw)))
     offsets = _payload(files, found.data_end, strict=strict)
     chosen: dict[str, _File] = {}
     for file in files:

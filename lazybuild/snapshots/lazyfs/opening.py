@@ -62,7 +62,7 @@ def _open_other(
         return None, "it has no TOC"
     _check(found.digest, toc_digest)
     builder = TreeBuilder(data_end=found.data_end)
-    builder.add(toc.parse(found.raw).entries)
+    builder.add(toc.parse(found.raw))
     return builder.finish(), ""
 
 
@@ -71,7 +71,7 @@ def _open_external(raw: bytes, toc_digest: str, data_end: int) -> tuple[Tree | N
         return None, ELSEWHERE
     _check("sha256:" + hashlib.sha256(raw).hexdigest(), toc_digest)
     builder = TreeBuilder(data_end=data_end)
-    builder.add(toc.parse(raw).entries)
+    builder.add(toc.parse(raw))
     return builder.finish(), ""
 
 
@@ -81,7 +81,7 @@ def _open_unverified(ranges: RangeReader, layer: str) -> tuple[Tree | None, str]
     if found is None:
         return None, "it has no TOC"
     builder = TreeBuilder(data_end=found.data_end, unverified=layer.encode())
-    builder.add(toc.parse(found.raw).entries)
+    builder.add(toc.parse(found.raw))
     return builder.finish(), ""
 
 

@@ -21,8 +21,11 @@ _TAR_BLOCK = 512
 _PIECE = 256 << 10
 _PIECE_MAX = 16 << 20
 _TRIES = 64
-_HEAD = re.compile(rb'\s*\{\s*(?:"version"\s*:\s*1\s*,\s*)?"entries"\s*:\s*\[')
-_TAIL = re.compile(rb'\]\s*(?:,\s*"version"\s*:\s*1\s*)?\}\s*\Z')
+_BEFORE = rb'\s*\{\s*(?:"version"\s*:\s*1\s*,\s*)?"entries"\s*:\s*'
+_BEHIND = rb'\s*(?:,\s*"version"\s*:\s*1\s*)?\}\s*\Z'
+_HEAD = re.compile(_BEFORE + rb"\[")
+_TAIL = re.compile(rb"\]" + _BEHIND)
+_NONE = re.compile(_BEFORE + b"null" + _BEHIND)  # as Go writes no entries at all
 _CUT = re.compile(rb"\}\s*,\s*(?=\{)")
 
 
@@ -44,6 +47,8 @@ class TocStream:
         text, wanted = b"", _PIECE
         text, left = self._more(text, left, wanted)
         head = _HEAD.match(text)
+        if not left and _NONE.match(text):
+            return
         if head is None:
             raise IntegrityError("the TOC does not begin as TOCs do")
         text = text[head.end() :]

@@ -189,6 +189,10 @@ def test_json_that_is_no_toc(raw):
         opened(raw)
 
 
+def test_an_empty_layer_as_go_writes_it():
+    assert opened(b'{"version":1,"entries":null}').entries == ()
+
+
 def test_a_digest_other_than_the_manifests():
     found = reader.open_toc(Bytes(blob_with_toc(raw_toc([reg()]), MEMBER)))
     with pytest.raises(IntegrityError, match="manifest says"):

@@ -169,7 +169,7 @@ def test_a_damaged_blob_is_refused_or_the_same(found, at, value):
 )
 def test_chunk_sizes_are_what_go_writes(size):
     _, written = write([file("a", b"x" * size)], chunk_size=CHUNK)
-    records = [e for e in parse(written.found.raw).entries if e.name == "a"]
+    records = [e for e in parse(written.found.raw) if e.name == "a"]
     if size <= CHUNK:
         assert [r.chunk_size for r in records] == [0]
     else:

@@ -55,6 +55,15 @@ def test_the_version_may_stand_behind_the_entries():
     assert len(names(tree)) == 3
 
 
+@pytest.mark.parametrize(
+    "text", [b'{"version":1,"entries":null}', b'{"entries": null,\n"version": 1}']
+)
+def test_no_entries_at_all_as_go_writes_them(text):
+    tree, reason = opened(with_toc(text), text=text)
+    assert reason == ""
+    assert names(tree) == []
+
+
 def test_names_that_look_like_the_end_of_an_entry():
     odd = [{"name": '"},{"a":"', "type": "reg"}, {"name": "]}", "type": "reg"}]
     text = json.dumps({"version": 1, "entries": odd * 3000}).encode()
