@@ -4,7 +4,7 @@ Values of build arguments, secrets and credentials are never stated, only that t
 Spec: slsa.dev/provenance/v1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -12,12 +12,13 @@ from lazybuild import __version__
 from lazybuild.build.finish import Built
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.options import Compiled
-from lazybuild.events import Warned
+from lazybuild.events import Sink, Warned
 from lazybuild.exporters import attestation, packages, spdx
 from lazybuild.exporters.attestation import Attestation, Predicate
 from lazybuild.llb.graph import walk
 from lazybuild.llb.ops import SourceOp
 from lazybuild.oci import platform, reference
+from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import hex_part
 from lazybuild.oci.reference import Reference
 from lazybuild.request import BuildRequest
@@ -31,10 +32,24 @@ TOOL = f"lazybuild-{__version__}"
 
 def attest(
     space: Space, request: BuildRequest, compiled: Compiled, built: Built, tree: Tree
-) -> Attestation:
-    """What the request wants stated. Its blobs are in the store."""
+) -> Attestation | None:
+    """Its blobs are in the store. None when nothing was to be stated."""
     predicates = list(_predicates(space, request, compiled, tree))
-    made = attestation.attestation(built.descriptor, _names(request, compiled), predicates)
+    return attached(space, request, built.descriptor, str(compiled.platform), predicates)
+
+
+def attached(
+    space: Space,
+    request: BuildRequest,
+    image: Descriptor,
+    want: str,
+    predicates: Sequence[Predicate],
+) -> Attestation | None:
+    """As `attest`, with what was found already; `want` is the platform of the image."""
+    if not predicates:
+        return None
+    names = [purl(reference.parse(tag), want) for tag in request.tags]
+    made = attestation.attestation(image, names, predicates)
     for blob in (made.manifest, *(content for _, content in made.blobs)):
         space.store.blobs.put(blob)
     return made
@@ -43,17 +58,22 @@ def attest(
 def _predicates(
     space: Space, request: BuildRequest, compiled: Compiled, tree: Tree
 ) -> Iterator[Predicate]:
-    when = _now(compiled.epoch)
     if request.sbom:
-        found = packages.inventory(tree)
-        for path in found.unread:
-            text = f"/{path}: packages of rpm are not read; the list of packages lacks them"
-            space.sink(Warned(message=text))
-        name = ", ".join(request.tags) or "image"
-        body = spdx.document(found, name, created=when, creator=TOOL)
-        yield Predicate(type=spdx.PREDICATE, body=body)
+        yield packages_of(request, space.sink, tree, compiled)
     if request.provenance:
-        yield Predicate(type=PROVENANCE, body=_provenance(request, compiled, when))
+        body = _provenance(request, compiled, _now(compiled.epoch))
+        yield Predicate(type=PROVENANCE, body=body)
+
+
+def packages_of(request: BuildRequest, sink: Sink, tree: Tree, compiled: Compiled) -> Predicate:
+    """What is in the files of an image."""
+    found = packages.inventory(tree)
+    for path in found.unread:
+        text = f"/{path}: packages of rpm are not read; the list of packages lacks them"
+        sink(Warned(message=text))
+    name = ", ".join(request.tags) or "image"
+    body = spdx.document(found, name, created=_now(compiled.epoch), creator=TOOL)
+    return Predicate(type=spdx.PREDICATE, body=body, file="sbom.spdx.json")
 
 
 def _provenance(request: BuildRequest, compiled: Compiled, when: str) -> Mapping[str, object]:
@@ -116,10 +136,6 @@ def bare(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", parts.fragment))
-
-
-def _names(request: BuildRequest, compiled: Compiled) -> list[str]:
-    return [purl(reference.parse(tag), str(compiled.platform)) for tag in request.tags]
 
 
 def _now(epoch: int | None) -> str:

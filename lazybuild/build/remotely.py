@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lazybuild.build import lent, reorder, translate
+from lazybuild.build import attest, lent, reorder, translate
 from lazybuild.build.collect import Collector
 from lazybuild.build.compiling import compile_checked, linked
 from lazybuild.build.inputs import Inputs
@@ -146,11 +146,15 @@ def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
             cache_exports=caches.exports,
             entitlements=request.allow,
             pull=request.pull is Pull.ALWAYS,
+            attrs=_attested(request),
+            states=partial(attest.packages_of, request, events) if request.sbom else None,
             stop=request.stop,
         )
         made: list[Compiled] = []
         said = engine.build(job, _compiler(closure, made), events)
         result = _result(request, builder, said, events, started)
+        if request.sbom or request.provenance:
+            exports.require_stated(plan, result.descriptor, builder.address)
         if ours:
             delivered = reorder.hand_out(space, request, ours, archive, made)
             result = replace(
@@ -169,8 +173,6 @@ def _refuse(request: BuildRequest) -> None:
         "--allow-unverified": request.allow_unverified,
         "--convert-base": request.convert_base,
         "--pull=never": request.pull is Pull.NEVER,
-        "--sbom": request.sbom,
-        "--provenance": bool(request.provenance),
         "--cache-mounts-from": bool(request.cache_mounts_from),
         "--cache-mounts-to": bool(request.cache_mounts_to),
         "--profile-from": bool(request.profile_from),
@@ -240,6 +242,13 @@ def _attrs(request: BuildRequest) -> Mapping[str, str]:
     for name, value in translate.annotations(request.annotations).items():
         found[f"annotation.{name}"] = value
     return found
+
+
+def _attested(request: BuildRequest) -> Mapping[str, str]:
+    """Where an image comes from is stated by who builds it."""
+    if not request.provenance:
+        return {}
+    return {"attest:provenance": f"mode={request.provenance},version=v1"}
 
 
 def _offers(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lazybuild.build import convert, translate
+from lazybuild.build import attest, convert, restated, translate
 from lazybuild.build.collect import task
 from lazybuild.build.convert import rewritten
 from lazybuild.build.deliver import Delivered, deliver
@@ -24,6 +24,7 @@ from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError, UsageError
 from lazybuild.estargz.writer import WriterOptions
 from lazybuild.events import Noted
+from lazybuild.exporters.attestation import Predicate
 from lazybuild.oci import codec, platform
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import DiffID
@@ -74,10 +75,13 @@ def hand_out(
     """
     bases = {str(one.platform): len(one.base.config.diff_ids) if one.base else 0 for one in made}
     found = Library(space).find(f"{Kind.OCI}:{archive}:@0")
+    stated = restated.predicates(space, found)
     with task(space.sink, "ordering the files of layers"):
-        images = [
-            _ordered(space, request, image, bases) for image in convert.platforms(space, found)
-        ]
+        images = []
+        for image in convert.platforms(space, found):
+            ready = _ordered(space, request, image, bases)
+            known = stated.get(image.descriptor.digest, ())
+            images.append(_stated(space, request, ready, known))
     return deliver(space, replace(request, outputs=tuple(outputs)), images, named=False)
 
 
@@ -122,6 +126,14 @@ def _ordered(space: Space, request: BuildRequest, image: Image, bases: Mapping[s
             space.sink(Noted(message=text))
     fields = _platform(image).as_json()
     return Ready(built=built, platform=fields, tree=EmptyTree(), epoch=request.epoch)
+
+
+def _stated(
+    space: Space, request: BuildRequest, ready: Ready, predicates: Sequence[Predicate]
+) -> Ready:
+    want = str(platform.from_json(ready.platform))
+    image = ready.built.descriptor
+    return replace(ready, stated=attest.attached(space, request, image, want, predicates))
 
 
 def _platform(image: Image) -> platform.Platform:

@@ -24,10 +24,13 @@ UNKNOWN: Mapping[str, object] = {"architecture": "unknown", "os": "unknown"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicate:
-    """What is stated, and the URI that says what kind of thing it is."""
+    """What is stated, and the URI that says what kind of thing it is. `file` is a name for it where
+    it becomes one.
+    """
 
     type: str
     body: Mapping[str, object]
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,20 +13,27 @@ from functools import partial
 
 from lazybuild.dockerfile.gateway import GatewayImages
 from lazybuild.dockerfile.options import Compiled
-from lazybuild.errors import HostError, LazybuildError
+from lazybuild.errors import BuildError, HostError, LazybuildError
 from lazybuild.events import Sink
-from lazybuild.llb.ops import Platform, SourceOp
+from lazybuild.exporters.attestation import Predicate
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.ops import FileAction, FileOp, MkFileAction, Platform, SourceOp
 from lazybuild.oci import codec
+from lazybuild.remote.tree import RemoteTree
+from lazybuild.snapshots.tree import EmptyTree, Tree
 from lazybuild.solver.once import StoppedError
+from lazybuild.wire import capabilities
 from lazybuild.wire.control import Attrs, Control, Export, Order
 from lazybuild.wire.dial import Address, Tls, connected
 from lazybuild.wire.encode import Style, Text, encode
 from lazybuild.wire.faults import UNAVAILABLE, RemoteError, place_of, status_of
-from lazybuild.wire.gateway import Gateway, Lookup, Outcome
+from lazybuild.wire.gateway import Gateway, Lookup, Outcome, Statement
 from lazybuild.wire.session import Offers, Session
 
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
+ATTESTATIONS = "exporter.image.attestations"
+MAX_STATED = 12 << 20  # of a message, which may have 16 MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +48,13 @@ class Job:
     cache_exports: tuple[tuple[str, Attrs], ...] = ()
     entitlements: tuple[str, ...] = ()
     pull: bool = False
+    attrs: Attrs = field(default_factory=dict)
+    states: "States | None" = None
     stop: threading.Event = field(default_factory=threading.Event)
 
+
+States = Callable[[Tree, Compiled], Predicate]
+"""What is to be stated of a result, whose files can be looked at."""
 
 Compile = Callable[[Platform, GatewayImages], tuple[Sequence[Text], Sequence[Compiled]]]
 
@@ -62,6 +74,7 @@ def build(job: Job, compile_: Compile, sink: Sink) -> Mapping[str, str]:
                     cache_imports=job.cache_imports,
                     cache_exports=job.cache_exports,
                     entitlements=job.entitlements,
+                    attrs=job.attrs,
                 )
                 run = _Run(control, order, sink, job.address.text)
                 gateway = Gateway(channel, order.id)
@@ -78,6 +91,8 @@ def _steer(gateway: Gateway, run: "_Run", job: Job, session: str, compile_: Comp
     """What a frontend does. A failure of ours ends the daemon's part, too."""
     try:
         offer = gateway.ping()
+        if job.states or job.attrs:
+            capabilities.check([ATTESTATIONS], offer.llb)
         here = next((each for worker in offer.workers for each in worker.platforms), None)
         if here is None:
             raise HostError(f"{job.address.text} has no worker that could build")
@@ -103,7 +118,7 @@ def _give_up(gateway: Gateway, error: LazybuildError) -> None:
 def _outcome(
     gateway: Gateway, job: Job, session: str, texts: Sequence[Text], made: Sequence[Compiled]
 ) -> Outcome:
-    refs, metadata = {}, {}
+    refs, metadata, statements = {}, {}, {}
     unique = secrets.token_hex(8)
 
     def attrs(source: SourceOp) -> Mapping[str, str]:
@@ -119,8 +134,26 @@ def _outcome(
         ending = f"/{name}" if name else ""
         refs[name] = gateway.solve(encode(result.head, style), job.cache_imports)
         metadata[CONFIG + ending] = codec.encode(result.config)
+        if job.states:
+            tree = RemoteTree(gateway, refs[name]) if refs[name] else EmptyTree()
+            stated = job.states(tree, result)
+            statements[str(result.platform)] = (_stated(gateway, stated, style),)
     metadata[PLATFORMS] = platforms(made)
-    return Outcome(refs=refs, metadata=metadata)
+    return Outcome(refs=refs, metadata=metadata, statements=statements)
+
+
+def _stated(gateway: Gateway, stated: Predicate, style: Style) -> Statement:
+    """As a file of the daemon's: it makes the statement of it when it knows the image's digest."""
+    data = json.dumps(stated.body, separators=(",", ":")).encode()
+    if len(data) > MAX_STATED:
+        raise BuildError(f"what is to be stated of the image is larger than {MAX_STATED >> 20} MiB")
+    file = MkFileAction(path=f"/{stated.file}", mode=0o644, data=data)
+    vertex = Vertex(
+        op=FileOp(actions=(FileAction(action=file, output=0),)),
+        options=VertexOptions(name=f"[internal] state {stated.file}"),
+    )
+    ref = gateway.solve(encode(Edge(vertex), style))
+    return Statement(type=stated.type, ref=ref, path=f"/{stated.file}")
 
 
 def platforms(made: Sequence[Compiled]) -> bytes:

@@ -12,9 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from lazybuild.errors import UsageError
+from lazybuild.errors import BuildError, UsageError
 from lazybuild.exporters import local
 from lazybuild.exporters.destination import destination
+from lazybuild.oci.descriptor import DOCKER_INDEX, OCI_INDEX
 from lazybuild.request import Output
 from lazybuild.snapshots import archive
 from lazybuild.snapshots.draft import Draft
@@ -26,6 +27,7 @@ Opener = Callable[[], AbstractContextManager[BinaryIO]]
 LAYERS = {"compression": "estargz", "oci-mediatypes": "true"}
 """Layers that can be mounted lazily, whatever the daemon's own default is."""
 
+MOBY = "moby"
 STREAMED = ("oci", "docker", "tar", "local")
 ARCHIVE = "files.tar"
 
@@ -56,10 +58,22 @@ def plan(
     return Plan(exports=exports, streams=streams)
 
 
+def require_stated(plan: Plan, made: Mapping[str, object], address: str) -> None:
+    """A dockerd without the containerd image store drops what was stated, and says nothing. `made`
+    is the descriptor of the image.
+    """
+    inside = any(export.type == MOBY for export in plan.exports)
+    if inside and made.get("mediaType") not in (OCI_INDEX, DOCKER_INDEX):
+        raise BuildError(
+            f"{address}: its image store holds no attestations",
+            hint="turn its containerd image store on, or leave --sbom and --provenance out",
+        )
+
+
 def _in_docker(output: Output) -> Output:
     """`--load` and a plain image are the same thing there."""
     if output.type in ("image", "load"):
-        return Output(type="moby", options=output.options)
+        return Output(type=MOBY, options=output.options)
     return output
 
 

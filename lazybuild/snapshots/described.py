@@ -14,6 +14,7 @@ _KINDS = {
     Kind.CHAR: GO_DEVICE | GO_CHAR,
     Kind.BLOCK: GO_DEVICE,
 }
+_NODES = {0: Kind.REG} | {bits: kind for kind, bits in _KINDS.items()}
 
 
 def described(path: str, node: Node) -> SentFile:
@@ -26,4 +27,20 @@ def described(path: str, node: Node) -> SentFile:
         size=node.size,
         mtime=node.mtime,
         link=node.link,
+    )
+
+
+def node_of(file: SentFile) -> Node | None:
+    """None for what no image can hold: a socket."""
+    kind = _NODES.get(file.kind)
+    if kind is None:
+        return None
+    return Node(
+        kind=kind,
+        mode=file.mode,
+        uid=file.uid,
+        gid=file.gid,
+        size=file.size,
+        mtime=file.mtime,
+        link=file.link,
     )

@@ -31,7 +31,10 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A build as the daemon is told of it. The graph comes later, through its gateway."""
+    """A build as the daemon is told of it. The graph comes later, through its gateway.
+
+    `attrs` are a frontend's, of which a daemon itself heeds those that ask for attestations.
+    """
 
     id: str
     session: str
@@ -39,6 +42,7 @@ class Order:
     cache_imports: tuple[tuple[str, Attrs], ...] = ()
     cache_exports: tuple[tuple[str, Attrs], ...] = ()
     entitlements: tuple[str, ...] = ()
+    attrs: Attrs = field(default_factory=dict)
 
 
 class Control:
@@ -51,6 +55,7 @@ class Control:
         request = pb.SolveRequest(
             Ref=order.id,
             Session=order.session,
+            FrontendAttrs=order.attrs,
             ExporterDeprecated=only.type,
             ExporterAttrsDeprecated=only.attrs,
             Exporters=[pb.Exporter(Type=each.type, Attrs=each.attrs) for each in order.exports],

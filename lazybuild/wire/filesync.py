@@ -24,6 +24,7 @@ GO_DEVICE = 1 << 26
 GO_FIFO = 1 << 25
 GO_SOCKET = 1 << 24
 GO_CHAR = 1 << 21
+GO_KINDS = GO_DIR | GO_SYMLINK | GO_DEVICE | GO_FIFO | GO_SOCKET | GO_CHAR
 _SPECIAL = ((0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20))
 
 
@@ -45,6 +46,21 @@ def go_mode(kind: int, mode: int) -> int:
     """Go's FileMode: permission bits, and everything else at the top."""
     special = sum(go for bit, go in _SPECIAL if mode & bit)
     return kind | special | (mode & 0o777)
+
+
+def sent_file(stat: Stat) -> SentFile:
+    """The inverse of `stat_message`, for what the other side tells of."""
+    special = sum(bit for bit, go in _SPECIAL if stat.mode & go)
+    return SentFile(
+        path=stat.path,
+        mode=special | (stat.mode & 0o777),
+        kind=stat.mode & GO_KINDS,
+        uid=stat.uid,
+        gid=stat.gid,
+        size=stat.size,
+        mtime=stat.modTime,
+        link=stat.linkname,
+    )
 
 
 class Sender:

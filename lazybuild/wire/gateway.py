@@ -1,6 +1,6 @@
 """The questions that a frontend may ask BuildKit (LLBBridge), with values of ours in and out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -19,11 +19,13 @@ from lazybuild.wire.containers import Process, Program, running
 from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import Encoded, platform_message, range_message
 from lazybuild.wire.faults import Place
+from lazybuild.wire.filesync import SentFile, sent_file
 
 SERVICE = "moby.buildkit.v1.frontend.LLBBridge"
 PING_SECONDS = 15
 META_RESOLVER = "source.metaresolver"
 OCI_LAYOUT = 1
+IN_TOTO = 0
 MAX_FILE = 16 << 20
 
 
@@ -63,14 +65,27 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """Something stated of an image: the file `path` of a ref holds the predicate as JSON, `type` is
+    the URI that says what kind of thing it is.
+    """
+
+    type: str
+    ref: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a frontend hands back: refs by platform ("" when there is only one), and metadata.
+    """What a frontend hands back: refs by platform ("" when there is only one), metadata, and what
+    is stated of each, by the platform's name in any case.
 
     A ref of "" is an empty file system.
     """
 
     refs: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    statements: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
 
 
 CacheImport = tuple[str, Mapping[str, str]]
@@ -172,11 +187,11 @@ class Gateway:
             case other:
                 raise IntegrityError(f"BuildKit answered one graph with {other}")
 
-    def read_file(self, ref: str, path: str, *, length: int = 0) -> bytes:
-        """The bytes of a file, or the first `length` of them. Raises RemoteError without one."""
+    def read_file(self, ref: str, path: str, *, offset: int = 0, length: int = 0) -> bytes:
+        """The bytes of a file, or `length` of them. Raises RemoteError without one."""
         request = pb.ReadFileRequest(Ref=ref, FilePath=path)
         if length:
-            request.Range.Length = length
+            request.Range.Offset, request.Range.Length = offset, length
         data = self._caller.call("ReadFile", request, pb.ReadFileResponse).Data
         if len(data) > MAX_FILE:
             raise IntegrityError(f"{path} is larger than {MAX_FILE >> 20} MiB")
@@ -184,9 +199,13 @@ class Gateway:
 
     def names(self, ref: str, path: str, pattern: str = "") -> tuple[str, ...]:
         """What is in a directory."""
+        return tuple(file.path for file in self.files(ref, path, pattern))
+
+    def files(self, ref: str, path: str, pattern: str = "") -> Iterator[SentFile]:
+        """What is in a directory, and of what kind and size it is."""
         request = pb.ReadDirRequest(Ref=ref, DirPath=path, IncludePattern=pattern)
         answer = self._caller.call("ReadDir", request, pb.ReadDirResponse)
-        return tuple(entry.path for entry in answer.entries)
+        return (sent_file(entry) for entry in answer.entries)
 
     def run(self, program: Program) -> AbstractContextManager[Process]:
         """A program beside the build, which ends with the context."""
@@ -230,7 +249,18 @@ def _result(outcome: Outcome) -> pb.Result:
     elif outcome.refs:
         for platform, ref in outcome.refs.items():
             result.refs.refs[platform].id = ref
+    for platform, statements in outcome.statements.items():
+        result.attestations[platform].attestation.extend(map(_attestation, statements))
     return result
+
+
+def _attestation(statement: Statement) -> pb.Attestation:
+    return pb.Attestation(
+        kind=IN_TOTO,
+        ref=pb.Ref(id=statement.ref),
+        path=statement.path,
+        inTotoPredicateType=statement.type,
+    )
 
 
 def _worker(record: pb.WorkerRecord) -> WorkerInfo:
