@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,15 +15,16 @@ from lazybuild.build.compiling import compile_checked, linked
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.reading import Read, read_target
 from lazybuild.build.run import open_space
+from lazybuild.build.spread import Unasked, steps
 from lazybuild.dockerfile.gateway import GatewayImages
-from lazybuild.dockerfile.options import Compiled
+from lazybuild.dockerfile.options import Compiled, Resolver
 from lazybuild.errors import BuildError, HostError, LazybuildError, UsageError
 from lazybuild.events import Noted, Sink, Warned, discard
 from lazybuild.llb.ops import Platform
 from lazybuild.oci import codec, reference
 from lazybuild.registry import assembly
 from lazybuild.remote import engine, exports
-from lazybuild.remote.crew import Crew
+from lazybuild.remote.crew import Crew, Work
 from lazybuild.remote.engine import Job
 from lazybuild.remote.files import Directories
 from lazybuild.request import (
@@ -49,7 +49,7 @@ HUB_HOSTS = frozenset({"registry-1.docker.io", "index.docker.io", "https://index
 
 
 def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
-    """Build the targets on the builders of the request, each where there is least to do.
+    """Build the targets on the builders of the request, each where it is done soonest.
 
     The first failure ends what is not finished. Raises LazybuildError.
     """
@@ -60,10 +60,10 @@ def build_all(targets: Sequence[Target], sink: Sink, done: Told) -> None:
     request = targets[0].request
     crew = Crew(request.builders, sink)
     closures = [_closure(reads, name) for name in reads]
-    first = [crew.take(_group(closure)) for closure in closures]
+    works = [_work(request, closure) for closure in closures]
     tasks = [
-        partial(_finish, crew, builder, closure, request.stop, done)
-        for builder, closure in zip(first, closures, strict=True)
+        partial(_finish, crew, builder, work, closure, done)
+        for builder, work, closure in zip(crew.spread(works), works, closures, strict=True)
     ]
     gather(tasks, parallel=True)
 
@@ -80,25 +80,30 @@ def _closure(reads: Mapping[str, Read], name: str) -> list[Read]:
     return list((found | {name: reads[name]}).values())
 
 
-def _group(closure: Sequence[Read]) -> str:
-    """A target goes where the first one that it is linked to goes, so that this is built once."""
-    return closure[0].target.name
+def _work(request: BuildRequest, closure: Sequence[Read]) -> Work:
+    """The steps of a target, as far as there is a choice of builders and they can be foreseen."""
+    name = closure[-1].target.name
+    made: dict[str, Sequence[Compiled]] = {}
+    try:
+        for read in closure if len(request.builders) > 1 else ():
+            made[read.target.name] = _compiled(read, made, translate.here(), Unasked(), discard)
+    except LazybuildError:
+        return frozenset({name})  # what is wrong with it, its own build says
+    return steps(made.get(name, ())) or frozenset({name})
 
 
-def _finish(
-    crew: Crew, builder: Builder, closure: Sequence[Read], stop: threading.Event, done: Told
-) -> None:
+def _finish(crew: Crew, builder: Builder, work: Work, closure: Sequence[Read], done: Told) -> None:
     read = closure[-1]
     try:
-        done(read.target.name, _somewhere(crew, builder, closure))
+        done(read.target.name, _somewhere(crew, builder, work, closure))
     except LazybuildError as error:
-        stop.set()
+        read.request.stop.set()
         error.source = error.source or read.given.source
         error.target = read.target.name
         raise
 
 
-def _somewhere(crew: Crew, builder: Builder, closure: Sequence[Read]) -> BuildResult:
+def _somewhere(crew: Crew, builder: Builder, work: Work, closure: Sequence[Read]) -> BuildResult:
     """On the builder, or on another one when it is away. What has gone to standard output can't be
     taken back.
     """
@@ -113,8 +118,8 @@ def _somewhere(crew: Crew, builder: Builder, closure: Sequence[Read]) -> BuildRe
             if streamed or not crew.lost(builder, error):
                 raise
         finally:
-            crew.free(builder)
-        builder = crew.take(_group(closure))
+            crew.free(builder, work)
+        builder = crew.take(work)
 
 
 def _build(closure: Sequence[Read], builder: Builder) -> BuildResult:
@@ -205,7 +210,7 @@ def _compiled(
     read: Read,
     made: Mapping[str, Sequence[Compiled]],
     here: Platform,
-    images: GatewayImages,
+    images: Resolver,
     sink: Sink,
 ) -> Sequence[Compiled]:
     request, given = read.request, linked(read.given, read.target.links, made)

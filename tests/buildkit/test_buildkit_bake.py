@@ -107,6 +107,17 @@ def test_targets_are_spread_over_the_builders(bake, moby, second):
     assert images(second) == {"baked/two"}
 
 
+def test_targets_with_a_stage_in_common_are_built_where_it_is(bake, moby, second, base):
+    stage = "RUN --network=none echo 1\nRUN --network=none echo 2\nRUN --network=none echo 3\n"
+    for name, image in (("a", base), ("b", base), ("c", "scratch"), ("d", "scratch")):
+        steps = "WORKDIR /1\nWORKDIR /2\nWORKDIR /3\n" if image == "scratch" else stage
+        bake.target(f"share{name}", f"FROM {image} AS common\n{steps}FROM common\nCOPY file /\n")
+    bake.run(moby, second)
+    found = {name for name in images(moby) | images(second) if name.startswith("baked/share")}
+    assert found & images(moby) == {"baked/sharea", "baked/shareb"}
+    assert found & images(second) == {"baked/sharec", "baked/shared"}
+
+
 def test_a_builder_that_dies_leaves_its_work_to_the_others(bake, moby, second, base):
     bake.switch.write_text("wait")
     text = (
