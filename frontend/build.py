@@ -136,6 +136,7 @@ def compile_options(gateway: Gateway, options: Options, sources: Sources) -> Com
         hostname=options.text("hostname"),
         cgroup_parent=options.text("cgroup-parent"),
         context=sources.context,
+        origin=sources.origin,
         contexts=sources.contexts,
         inputs=sources.inputs,
         ignored=sources.ignored,

@@ -16,7 +16,7 @@ from lazybuild.dockerfile.nodes import Document
 from lazybuild.dockerfile.options import FrontendInput
 from lazybuild.dockerfile.parse import parse
 from lazybuild.errors import UsageError
-from lazybuild.llb.graph import Edge, Vertex, VertexOptions
+from lazybuild.llb.graph import Edge, Vertex, VertexOptions, walk
 from lazybuild.llb.ops import CopyAction, FileAction, FileOp, SourceOp
 from lazybuild.oci import codec
 from lazybuild.wire.encode import Encoded, Style, Text, encode
@@ -39,6 +39,7 @@ class Sources:
     loaded: str
     context: str
     contexts: Mapping[str, str]
+    origin: SourceOp | None = None
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     ignored_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Loader:
             loaded=loaded.digests[source.vertex.digest],
             context=local if remote is None else f"input:{MAIN_INPUT}",
             contexts=options.contexts,
+            origin=_origin(remote) if options.context else None,
             inputs=inputs | {MAIN_INPUT: FrontendInput(head=remote)},
         )
         return self._with_ignores(found, ref if remote is None else "", is_local=remote is None)
@@ -212,6 +214,12 @@ class Loader:
         except RemoteError:
             return ""  # there is not even the directory
         return self._gateway.read_file(ref, name).decode("utf-8", "surrogateescape")
+
+
+def _origin(remote: Edge | None) -> SourceOp | None:
+    """The one source below a context that is no directory of the client's."""
+    below = walk(remote.vertex) if remote else ()
+    return next((vertex.op for vertex in below if isinstance(vertex.op, SourceOp)), None)
 
 
 def _local(name: str, wanted: list[str], title: str) -> Edge:

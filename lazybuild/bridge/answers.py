@@ -30,7 +30,7 @@ class Engine(Protocol):
         ...
 
     def image(self, reference: str, platform: Platform | None) -> FoundImage: ...
-    def source(self, source: SourceOp) -> FoundSource: ...
+    def source(self, source: SourceOp, *, commit: bool) -> FoundSource: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +113,8 @@ class Bridge:
     def image(self, reference: str, platform: Platform | None) -> FoundImage:
         return self._engine.image(reference, platform)
 
-    def source(self, source: SourceOp) -> FoundSource:
-        return self._engine.source(source)
+    def source(self, source: SourceOp, *, commit: bool) -> FoundSource:
+        return self._engine.source(source, commit=commit)
 
     # --- what it says ----------------------------------------------------------------------------
 

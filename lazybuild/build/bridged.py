@@ -275,10 +275,12 @@ class Solving:
             reference=found.reference, digest=found.digest or "", config=codec.encode(found.config)
         )
 
-    def source(self, source: SourceOp) -> FoundSource:
+    def source(self, source: SourceOp, *, commit: bool) -> FoundSource:
         if scheme(source) == "git":
             ref = source.identifier.partition("#")[2].partition(":")[0]
-            return FoundSource(checksum=self._repositories.commit(source), name=ref or "HEAD")
+            found = self._repositories.commit(source)
+            whole = self._repositories.raw(source, found) if commit else b""
+            return FoundSource(checksum=found, name=ref or "HEAD", commit=whole)
         file = self._downloads.file(source)
         changed = remotes.changed(self._space.store, file)
         return FoundSource(checksum=file.digest, name=file.name, changed=changed or 0)

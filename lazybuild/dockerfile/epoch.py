@@ -55,7 +55,7 @@ class Epochs:
     def _source(self, name: str) -> SourceOp | None:
         """None for a source that has no time of its own (a local directory)."""
         if name == "context":
-            return _remote(self.options.context)
+            return self.options.origin or _remote(self.options.context)
         if named := lookup(self.options, name, None):
             return _remote(named.value)
         for stage in self.stages:

@@ -51,7 +51,8 @@ class CompileOptions:
     """`platform` None means that of this machine, and lets a base image's own decide.
 
     `no_cache` None uses the cache everywhere, an empty set nowhere, else not in the stages named.
-    `context` is `local:<name>`, a git URL, an http(s) URL or `input:<key>`.
+    `context` is `local:<name>`, a git URL, an http(s) URL or `input:<key>`, and `origin` then the
+    git or http source that the input was made from.
     `contexts` maps NAME or NAME::PLATFORM to a source of the same forms (or docker-image://,
     oci-layout://). `ignored` are the patterns of the main context's ignore file, `ignored_in`
     those of other local contexts by name. `allow` holds entitlements. `epoch` is
@@ -75,6 +76,7 @@ class CompileOptions:
     cgroup_parent: str = ""
     epoch: int | None = None
     context: str = f"local:{MAIN_CONTEXT}"
+    origin: SourceOp | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, FrontendInput] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()

@@ -118,6 +118,14 @@ class GitSources:
             tree = self._tree(request, home / "tree", when)
             yield Checkout(tree=tree, commit=commit, time=when)
 
+    def raw(self, op: SourceOp, commit: str) -> bytes:
+        """A commit that `commit` found, as git keeps it: its header and what was said of it."""
+        request = request_of(op)
+        git = self._git(op, request)
+        with self._mirror(request) as mirror:
+            self._fetch(git, request, commit, mirror)
+            return git.run(mirror, "cat-file", "commit", commit)
+
     def _asked(self, op: SourceOp, request: Request) -> str:
         git = self._git(op, request)
         with self.store.scratch.directory("git") as home:
@@ -137,13 +145,7 @@ class GitSources:
 
     def _fill(self, git: Git, request: Request, commit: str, tree: Path) -> None:
         with self._mirror(request) as mirror:
-            if not _has(git, mirror, commit):
-                if not (mirror / "HEAD").exists():
-                    git.run(mirror, "init", "-q", "--bare", ".")
-                git.run(mirror, "fetch", "-q", "--no-tags", "--depth=1", "--", request.remote,
-                        self._wanted(request, commit))  # fmt: skip
-            if not _has(git, mirror, commit):
-                git.run(mirror, "fetch", "-q", "--no-tags", "--", request.remote, commit)
+            self._fetch(git, request, commit, mirror)
             tree.mkdir()
             git.run(tree, "init", "-q", ".")
             local = Git(environ=self.environ, protocols="file")
@@ -154,6 +156,15 @@ class GitSources:
         git.run(tree, "remote", "add", "origin", "--", request.remote)
         if request.submodules and (tree / ".gitmodules").is_file():
             git.run(tree, "submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+
+    def _fetch(self, git: Git, request: Request, commit: str, mirror: Path) -> None:
+        if not _has(git, mirror, commit):
+            if not (mirror / "HEAD").exists():
+                git.run(mirror, "init", "-q", "--bare", ".")
+            git.run(mirror, "fetch", "-q", "--no-tags", "--depth=1", "--", request.remote,
+                    self._wanted(request, commit))  # fmt: skip
+        if not _has(git, mirror, commit):
+            git.run(mirror, "fetch", "-q", "--no-tags", "--", request.remote, commit)
 
     def _wanted(self, request: Request, commit: str) -> str:
         """What to fetch: servers give a ref always, a bare commit mostly."""

@@ -64,11 +64,14 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSource:
-    """What is known of a source: a repository's commit; a file's digest, name and time."""
+    """What is known of a source: a repository's commit, and all that git keeps of it if that was
+    asked for; a file's digest, name and time.
+    """
 
     checksum: str
     name: str = ""
     changed: int = 0
+    commit: bytes = b""
 
 
 class Answers(Protocol):
@@ -89,7 +92,7 @@ class Answers(Protocol):
 
     def evaluate(self, ref: str) -> None: ...
     def image(self, reference: str, platform: Platform | None) -> FoundImage: ...
-    def source(self, source: SourceOp) -> FoundSource: ...
+    def source(self, source: SourceOp, *, commit: bool) -> FoundSource: ...
     def read_file(self, ref: str, path: str, *, offset: int, length: int | None) -> bytes: ...
     def read_dir(self, ref: str, path: str, pattern: str) -> Iterable[SentFile]: ...
     def stat_file(self, ref: str, path: str) -> SentFile: ...
@@ -281,9 +284,11 @@ class _Calls:
             raise UnimplementedError(f"ResolveSourceMeta of {name[:200]} is not supported")
         attrs = tuple(sorted(request.Source.attrs.items()))
         source = self._answers.admit(SourceOp(identifier=name, attrs=attrs))
-        found = self._answers.source(source)
+        found = self._answers.source(source, commit=request.Git.ReturnObject)
         if scheme == "git":
-            git = pb.ResolveSourceGitResponse(Checksum=found.checksum, Ref=found.name)
+            git = pb.ResolveSourceGitResponse(
+                Checksum=found.checksum, Ref=found.name, CommitObject=found.commit
+            )
             return pb.ResolveSourceMetaResponse(Source=request.Source, Git=git)
         file = pb.ResolveSourceHTTPResponse(
             Checksum=found.checksum,

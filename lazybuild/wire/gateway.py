@@ -1,5 +1,6 @@
 """The questions that a frontend may ask BuildKit (LLBBridge), with values of ours in and out."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2
 from lazybuild.wire.buildkit_frontend_protos.status_pb2 import Status
 from lazybuild.wire.calls import Caller, Metadata
+from lazybuild.wire.capabilities import MissingCapabilityError
 from lazybuild.wire.containers import Process, Program, running
 from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import Encoded, platform_message, range_message
@@ -27,6 +29,8 @@ META_RESOLVER = "source.metaresolver"
 OCI_LAYOUT = 1
 IN_TOTO = 0
 MAX_FILE = 16 << 20
+COMMITTED = re.compile(rb"^committer [^\n]* (\d{1,12}) [+-]\d{4}$", re.MULTILINE)
+"""In a commit as git keeps it (git-cat-file(1)); what follows its header may hold anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +160,23 @@ class Gateway:
         return self._resolve_config(request)
 
     def source_time(self, source: SourceOp) -> int | None:
-        """When a http source was changed last (seconds), where the daemon can tell."""
+        """When a git or http source was changed last (seconds), None where its server doesn't say.
+        Raises for a daemon that can't tell.
+        """
         request = pb.ResolveSourceMetaRequest(
-            Source=ops_pb2.SourceOp(identifier=source.identifier, attrs=dict(source.attrs))
+            Source=ops_pb2.SourceOp(identifier=source.identifier, attrs=dict(source.attrs)),
+            Git=pb.ResolveSourceGitRequest(ReturnObject=True),
         )
         answer = self._caller.call("ResolveSourceMeta", request, pb.ResolveSourceMetaResponse)
-        return answer.HTTP.LastModified.seconds or None
+        if answer.HasField("HTTP"):
+            return answer.HTTP.LastModified.seconds or None
+        committed = COMMITTED.search(answer.Git.CommitObject)
+        if committed is None:
+            raise MissingCapabilityError(
+                "BuildKit can't tell when the source that SOURCE_DATE_EPOCH names was changed",
+                hint="use a newer BuildKit, or give a number of seconds",
+            )
+        return int(committed[1])
 
     def solve(self, graph: Encoded, imports: Iterable[CacheImport] = ()) -> str:
         """A ref for what the graph makes, lazily; "" for an empty file system."""

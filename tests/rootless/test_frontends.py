@@ -8,6 +8,7 @@ import time
 import pytest
 from support.building import Builder
 from support.frontends import push_frontends
+from support.repositories import Repositories
 
 pytestmark = pytest.mark.rootless
 
@@ -80,6 +81,17 @@ def test_our_frontend_image_gives_the_digest_that_the_built_in_compiler_gives(
     again = other.build(context, "-t", "x", *flags, *own)
     assert again.digest == native.digest
     assert all(step["cached"] for step in again.stats["steps"] if "[made" in step["name"])
+
+
+def test_the_time_of_a_repository_is_known_to_both(builder, other, own, tmp_path):
+    with Repositories(tmp_path / "git") as git:
+        text = "FROM scratch\nCOPY a /a\n"
+        url = git.make("one", {"Dockerfile": text, "a": "a"}, when=1_500_000_000)
+        flags = ("--build-arg", "SOURCE_DATE_EPOCH=context", "-t", "x")
+        native = builder.build(url, *flags)
+        assert other.build(url, *flags, *own).digest == native.digest
+    config = builder.run("inspect", "--json", "x").out
+    assert json.loads(config)["config"]["created"] == "2017-07-14T02:40:00Z"
 
 
 def test_questions_are_the_frontends_to_answer(builder, other, own):

@@ -41,6 +41,7 @@ class Bridge:
     def __init__(self, locals_, images=None, *, frontend=FRONTEND, llb=None, inputs=None):
         self.locals = locals_
         self.images = images or {}
+        self.commit = b""
         self.frontend = frontend
         self.llb = llb
         self.inputs = inputs or {}
@@ -111,10 +112,14 @@ class Bridge:
         return pb.PongResponse(FrontendAPICaps=caps, LLBCaps=llb, Workers=[worker])
 
     def on_resolvesourcemeta(self, request, context):
+        self.requests.append(request)
+        if request.Source.identifier.startswith("git://"):
+            assert request.Git.ReturnObject
+            git = pb.ResolveSourceGitResponse(CommitObject=self.commit)
+            return pb.ResolveSourceMetaResponse(Source=request.Source, Git=git)
         name = request.Source.identifier.removeprefix("docker-image://")
         digest, config = self._image(name, context)
         image = pb.ResolveSourceImageResponse(Digest=digest, Config=config)
-        self.requests.append(request)
         return pb.ResolveSourceMetaResponse(Source=request.Source, Image=image)
 
     def on_resolveimageconfig(self, request, context):

@@ -20,6 +20,13 @@ from lazybuild.wire.pump import PipedSocket
 
 HERE = Platform(os="linux", architecture="amd64")
 SESSION = "the-session"
+COMMIT = b"""\
+tree 1
+author A <a@b.c> 5 +0000
+committer C <c> 9 <c@d.e> 77 -0130
+
+committer X <x@y.z> 1 +0000
+"""
 
 
 class Directories:
@@ -45,8 +52,9 @@ class Directories:
         name = f"{reference}|{platform}"
         return FoundImage(reference=name, digest="sha256:" + "a" * 64, config=b"{}")
 
-    def source(self, source):
-        return FoundSource(checksum="sha256:" + "b" * 64, name="file", changed=7)
+    def source(self, source, *, commit):
+        whole = COMMIT if commit else b""
+        return FoundSource(checksum="sha256:" + "b" * 64, name="file", changed=7, commit=whole)
 
 
 @dataclass

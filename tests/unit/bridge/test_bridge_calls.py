@@ -128,6 +128,8 @@ def test_images_and_other_sources(talk):
     request = pb.ResolveSourceMetaRequest(Source=ops_pb2.SourceOp(identifier="git://a.test/x#main"))
     answer = talk.raw.call("ResolveSourceMeta", request, pb.ResolveSourceMetaResponse)
     assert answer.Git.Checksum == "sha256:" + "b" * 64
+    assert not answer.Git.CommitObject
+    assert talk.gateway.source_time(SourceOp(identifier="git://a.test/x#main")) == 77
 
 
 def test_inputs(place):

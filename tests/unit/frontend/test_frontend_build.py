@@ -32,7 +32,9 @@ def run(dockerfile, *, options=(), files=None, **given):
         options = [*options, "build-arg:LAZYBUILD_OUTPUT=plain"]
     environment = {f"BUILDKIT_FRONTEND_OPT_{n}": text for n, text in enumerate(options)}
     environment["BUILDKIT_SESSION_ID"] = "session"
+    commit = given.pop("commit", b"")
     with Bridge(own, images, **given) as bridge, open_channel(bridge.target) as channel:
+        bridge.commit = commit
         bridge.status = serve(Gateway(channel), read(environment))
     assert len(bridge.returned) == 1
     return bridge
@@ -206,6 +208,21 @@ def test_a_git_context_brings_its_dockerfile():
     bridge = run("", files=files, options=[f"context={url}"])
     head = bridge.graph(bridge.result.ref.id)
     assert list(sources(head)) == ["git://example.org/r.git#main"]
+
+
+def dated(commit):
+    files = {"git://example.org/r.git#main": {"Dockerfile": b"FROM scratch\nCOPY a /\n"}}
+    options = ["context=https://example.org/r.git#main", "build-arg:SOURCE_DATE_EPOCH=context"]
+    return run("", files=files, options=options, commit=commit)
+
+
+def test_a_context_that_gives_its_time_to_the_image():
+    bridge = dated(b"tree 1\ncommitter A <a@b> 1500000000 +0100\n\nx\n")
+    assert bridge.result.metadata["source.date.epoch"] == b"1500000000"
+
+
+def test_a_daemon_that_does_not_know_the_time_of_a_context():
+    assert "can't tell when the source that SOURCE_DATE_EPOCH" in dated(b"").error.message
 
 
 @pytest.mark.parametrize(("data", "unpacks"), [(b"\x1f\x8b\x08rest", True), (b"FROM x", False)])
