@@ -3,8 +3,6 @@
 import os
 import sys
 
-from frontend.build import serve
-from frontend.options import read
 from lazybuild.errors import LazybuildError
 from lazybuild.wire.calls import open_channel
 from lazybuild.wire.gateway import Gateway
@@ -17,12 +15,22 @@ def main() -> int:
     sys.stdout = sys.stderr
     try:
         with open_channel(piped.target) as channel:
-            return serve(Gateway(channel), read(os.environ))
+            gateway = Gateway(channel)
+            gateway.ping()
+            return answered(gateway)
     except LazybuildError as error:  # nobody is left to hand it back to
         sys.stderr.write(f"lazybuild frontend: {error.message}\n")
         return 1
     finally:
         piped.close()
+
+
+def answered(gateway: Gateway) -> int:
+    """The compiler is loaded once BuildKit knows that somebody is there: that takes a while."""
+    from frontend.build import serve  # noqa: PLC0415 - see above
+    from frontend.options import read  # noqa: PLC0415
+
+    return serve(gateway, read(os.environ))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Mapping
 from functools import partial
 
-from frontend import subrequests
 from frontend.arrange import Arranger
 from frontend.options import Options
 from frontend.sources import Loader, Sources
@@ -44,9 +43,10 @@ class UnsupportedError(LazybuildError):
 
 
 def serve(gateway: Gateway, options: Options) -> int:
-    """Do what is asked for and hand back a result or the reason why there is none."""
+    """Do what is asked for and hand back a result or the reason why there is none. The gateway has
+    been pinged.
+    """
     try:
-        gateway.ping()
         outcome = answer(gateway, options)
     except UnsupportedError as error:
         gateway.fail(faults.status(error.message, code=faults.UNIMPLEMENTED, details=error.detail))
@@ -70,23 +70,12 @@ def _place(error: LazybuildError) -> Place | None:
 def answer(gateway: Gateway, options: Options) -> Outcome:
     """The result of the build, or of the question about it."""
     _refuse(options)
-    asked = options.text("requestid")
-    if asked == subrequests.DESCRIBE:
-        return Outcome(metadata=subrequests.describe())
+    if asked := options.text("requestid"):
+        return Outcome(metadata=_reply(gateway, options, asked))
     loader = Loader(gateway, options)
     sources = loader.load()
-    lookup = Lookup(mode=options.resolve_mode, session=options.session)
-    resolver = GatewayImages(partial(gateway.resolve_image, lookup=lookup))
+    resolver = _resolver(gateway, options)
     given = compile_options(gateway, options, sources)
-    if asked:
-        reply, _, _ = subrequests.KNOWN[asked]
-        question = subrequests.Question(
-            document=sources.document,
-            options=given,
-            resolver=resolver,
-            style=loader.style((sources.text,)),
-        )
-        return Outcome(metadata=reply(question))
     try:
         made = _compile(sources, given, options, resolver)
         _warn(gateway, sources, given, made)
@@ -104,6 +93,32 @@ def answer(gateway: Gateway, options: Options) -> Outcome:
     return _solve(gateway, options, loader, sources, made)
 
 
+def _reply(gateway: Gateway, options: Options, asked: str) -> Mapping[str, bytes]:
+    from frontend import subrequests  # noqa: PLC0415 - no build needs it
+
+    if asked == subrequests.DESCRIBE:
+        return subrequests.describe()
+    if asked not in subrequests.KNOWN:
+        detail: Json = {"name": asked}
+        raise UnsupportedError(f"unsupported request {asked}", {"errdefs.Subrequest": detail})
+    loader = Loader(gateway, options)
+    sources = loader.load()
+    reply, _, _ = subrequests.KNOWN[asked]
+    return reply(
+        subrequests.Question(
+            document=sources.document,
+            options=compile_options(gateway, options, sources),
+            resolver=_resolver(gateway, options),
+            style=loader.style((sources.text,)),
+        )
+    )
+
+
+def _resolver(gateway: Gateway, options: Options) -> GatewayImages:
+    lookup = Lookup(mode=options.resolve_mode, session=options.session)
+    return GatewayImages(partial(gateway.resolve_image, lookup=lookup))
+
+
 def _refuse(options: Options) -> None:
     options.check()
     for name in options.unknown_capabilities():
@@ -111,10 +126,6 @@ def _refuse(options: Options) -> None:
         raise UnsupportedError(
             f"unsupported frontend capability {name}", {"errdefs.FrontendCap": detail}
         )
-    asked = options.text("requestid")
-    if asked and asked != subrequests.DESCRIBE and asked not in subrequests.KNOWN:
-        detail = {"name": asked}
-        raise UnsupportedError(f"unsupported request {asked}", {"errdefs.Subrequest": detail})
 
 
 def compile_options(gateway: Gateway, options: Options, sources: Sources) -> CompileOptions:

@@ -17,7 +17,7 @@ from lazybuild.llb.ops import SourceOp
 from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import stat_pb2
 from lazybuild.wire.decode import decode
-from lazybuild.wire.gateway import SERVICE
+from lazybuild.wire.gateway import SERVICE, Gateway
 
 FRONTEND = ("frontend.inputs", "source.metaresolver", "solve.base")
 ANSWERS = {
@@ -33,6 +33,13 @@ ANSWERS = {
     "NewContainer": pb.NewContainerRequest,
     "ReleaseContainer": pb.ReleaseContainerRequest,
 }
+
+
+def pinged(channel):
+    """The gateway as a frontend has it when it begins to work."""
+    gateway = Gateway(channel)
+    gateway.ping()
+    return gateway
 
 
 class Bridge:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.bridge import Bridge
+from support.bridge import Bridge, pinged
 from support.dockerfiles import digest_of, image
 
 from frontend import arrange
@@ -15,7 +15,6 @@ from lazybuild.oci import codec
 from lazybuild.wire.calls import open_channel
 from lazybuild.wire.encode import encode
 from lazybuild.wire.faults import place_of, status
-from lazybuild.wire.gateway import Gateway
 
 DEBIAN = "docker.io/library/debian:12"
 
@@ -35,7 +34,7 @@ def run(dockerfile, *, options=(), files=None, **given):
     commit = given.pop("commit", b"")
     with Bridge(own, images, **given) as bridge, open_channel(bridge.target) as channel:
         bridge.commit = commit
-        bridge.status = serve(Gateway(channel), read(environment))
+        bridge.status = serve(pinged(channel), read(environment))
     assert len(bridge.returned) == 1
     return bridge
 
@@ -273,7 +272,7 @@ def test_what_buildkit_says_of_a_failure_is_handed_on():
     own = {"dockerfile": {"Dockerfile": b"FROM scratch\nCOPY a /\n"}}
     with Bridge(own) as bridge, open_channel(bridge.target) as channel:
         bridge.failing["Solve"] = said
-        serve(Gateway(channel), read({}))
+        serve(pinged(channel), read({}))
     assert bridge.error == said
 
 

@@ -57,3 +57,10 @@ def test_nobody_at_the_other_end():
     assert process.returncode == 1
     assert b"lazybuild frontend: " in process.stderr
     assert b"Traceback" not in process.stderr
+
+
+def test_the_first_question_does_not_wait_for_the_compiler():
+    code = "import sys, frontend.__main__; print([n for n in sys.modules if 'dockerfile' in n])"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES)}
+    words = [sys.executable, "-c", code]
+    assert subprocess.check_output(words, env=environment, text=True) == "[]\n"

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from support.bridge import Bridge
+from support.bridge import Bridge, pinged
 
 from frontend.build import serve
 from frontend.options import read
 from lazybuild.wire.calls import open_channel
-from lazybuild.wire.gateway import Gateway
 
 TEXT = """# what it is
 ARG V=1
@@ -28,7 +27,7 @@ def ask(name, *options):
     environment |= {f"BUILDKIT_FRONTEND_OPT_{n}": text for n, text in enumerate(options, 1)}
     own = {"dockerfile": {"Dockerfile": TEXT.encode()}}
     with Bridge(own) as bridge, open_channel(bridge.target) as channel:
-        serve(Gateway(channel), read(environment))
+        serve(pinged(channel), read(environment))
     return bridge
 
 
