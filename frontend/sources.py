@@ -63,8 +63,7 @@ class Loader:
         given = self._inputs()
         remote, name = self._remote(given)
         local = f"local:{options.context_key}"
-        own = remote is None or options.dockerfile_key
-        source = remote if remote is not None and not own else self._dockerfile_source()
+        source = self._dockerfile_source(given, remote)
         loaded, ref = self._solve(source)
         document = self._document(ref, name)
         inputs = {key: self._input(key, head) for key, head in given.items()}
@@ -110,7 +109,12 @@ class Loader:
 
     # --- the Dockerfile --------------------------------------------------------------------------
 
-    def _dockerfile_source(self) -> Edge:
+    def _dockerfile_source(self, given: Mapping[str, Edge | None], remote: Edge | None) -> Edge:
+        """A local that is named, else the remote context, a graph of the client's, or a local."""
+        if not self._options.dockerfile_key:
+            found = remote if self._options.context else given.get(DOCKERFILE)
+            if found is not None:
+                return found
         name, local = self._options.filename, self._options.dockerfile_key or DOCKERFILE
         wanted = [name, f"{name}{IGNORE}"]
         if name == "Dockerfile":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lazybuild.bridge import files
@@ -14,12 +14,23 @@ from lazybuild.events import Sink, Warned
 from lazybuild.llb.graph import Edge
 from lazybuild.llb.ops import Platform, SourceOp
 from lazybuild.snapshots.tree import EmptyTree, Tree
-from lazybuild.wire.bridge import FoundSource, Graph, MissingError
+from lazybuild.wire.asked import Call, FoundSource, Graph, MissingError
 from lazybuild.wire.faults import RemoteError, place_of
 from lazybuild.wire.filesync import SentFile
 from lazybuild.wire.gateway import FoundImage, Offer, Outcome
 
 MAX_WARNINGS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a frontend that another one called has made: graphs by platform as in `Outcome`, with
+    the files that they come from.
+    """
+
+    heads: Mapping[str, Edge | None]
+    metadata: Mapping[str, bytes]
+    sources: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -31,6 +42,7 @@ class Engine(Protocol):
 
     def image(self, reference: str, platform: Platform | None) -> FoundImage: ...
     def source(self, source: SourceOp, *, commit: bool) -> FoundSource: ...
+    def call(self, call: Call) -> Made: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +89,25 @@ class Bridge:
         if graph.now:
             self.evaluate(ref)
         return ref
+
+    def call(self, call: Call) -> Outcome:
+        self._check(call.inputs)
+        made = self._engine.call(call)
+        self._check(made.heads)
+        graphs = {
+            name: Graph(head=head, sources=made.sources, size=call.size)
+            for name, head in made.heads.items()
+        }
+        refs = {name: self.refs.add(graph) for name, graph in graphs.items()}
+        return Outcome(refs=refs, metadata=made.metadata)
+
+    def _check(self, heads: Mapping[str, Edge | None]) -> None:
+        for head in heads.values():
+            if head is not None:
+                self._given.grants.check(head)
+
+    def graph(self, ref: str) -> Edge | None:
+        return self.refs.get(ref)
 
     def evaluate(self, ref: str) -> None:
         self._tree(ref)

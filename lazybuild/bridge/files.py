@@ -8,7 +8,7 @@ from lazybuild.llb.patterns import go_match
 from lazybuild.snapshots import paths
 from lazybuild.snapshots.described import described
 from lazybuild.snapshots.tree import Node, Tree, resolve
-from lazybuild.wire.bridge import MissingError
+from lazybuild.wire.asked import MissingError
 from lazybuild.wire.filesync import SentFile
 
 MAX_FILE = (16 << 20) - (64 << 10)

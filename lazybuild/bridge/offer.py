@@ -8,7 +8,8 @@ from lazybuild.wire.gateway import Offer, WorkerInfo
 
 LABEL = "org.mobyproject.buildkit.worker."
 FRONTEND = (
-    "solve.base", "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings",
+    "solve.base", "gateway.solve.evaluate", "gateway.solve.metadata", "gateway.evaluate",
+    "gateway.warnings",
     "resolveimage", "resolveimage.resolvemode", "source.metaresolver",
     "readfile", "readdir", "statfile",
     "return", "returnmap", "proto.refarray", "reference.output",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lazybuild.errors import BuildError
 from lazybuild.llb.graph import Edge
-from lazybuild.wire.bridge import Graph, MissingError
+from lazybuild.wire.asked import Graph, MissingError
 
 MAX_REFS = 4096
 MAX_BYTES = 64 << 20

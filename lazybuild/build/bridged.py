@@ -14,12 +14,13 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from lazybuild.bridge import process
-from lazybuild.bridge.answers import Bridge, Given
+from lazybuild.bridge.answers import Bridge, Given, Made
 from lazybuild.bridge.conversation import Conversation, Patience
 from lazybuild.bridge.granted import Grants
 from lazybuild.bridge.handed import compiled
 from lazybuild.bridge.offer import offer
 from lazybuild.build import remotes, translate
+from lazybuild.build.called import BuiltIn
 from lazybuild.build.collect import task
 from lazybuild.build.engine import Engine
 from lazybuild.build.frontend_options import LOCAL, filename, has_own_file, options
@@ -28,6 +29,7 @@ from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.draft import DEFAULT_PATH
 from lazybuild.dockerfile.options import Compiled
+from lazybuild.dockerfile.syntax import BUILT_IN, Frontend, is_dockerfile_frontend
 from lazybuild.errors import BuildError, LazybuildError, UsageError
 from lazybuild.events import Noted, Sink, VertexLog
 from lazybuild.executor.spec import StepSpec
@@ -37,13 +39,17 @@ from lazybuild.oci import codec, platform, reference
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.tree import Tree
 from lazybuild.sources.images import Image
-from lazybuild.wire.bridge import FoundSource, worker_json
+from lazybuild.wire.asked import Call, FoundSource, UnimplementedError
+from lazybuild.wire.bridge import worker_json
 from lazybuild.wire.encode import encode
 from lazybuild.wire.gateway import FoundImage, Offer, Outcome
+from lazybuild.worker.execution import AnyOf
 from lazybuild.worker.services import scheme
 
 IMAGE = "docker-image://"
 RUN = ("/run",)
+GATEWAY = "gateway.v0"
+MAX_DEPTH = 4
 NO_NETWORK = "moby.buildkit.frontend.network.none"
 CAPABILITIES = "moby.buildkit.frontend.caps"
 INPUTS = "moby.buildkit.frontend.inputs"
@@ -98,28 +104,43 @@ def answer(said: Mapping[str, bytes], *, json: bool) -> tuple[str, int]:
 
 
 class _Work:
-    """One frontend at work."""
+    """One frontend at work, the user's or, with `calls`, one that another one calls."""
 
     def __init__(
-        self, space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
+        self,
+        space: Space,
+        request: BuildRequest,
+        given: Inputs,
+        engine: Engine,
+        sink: Sink,
+        *,
+        calls: "tuple[_Work, Call] | None" = None,
     ) -> None:
         if given.frontend is None:
             raise ValueError("the built-in compiler is no frontend image")
         self._frontend = given.frontend
         self._space = space
         self._request = request
-        self._given = given
+        self.given = given
         self._engine = engine
         self._sink = sink
         self._session = token_hex(12)
-        self._over = threading.Event()
+        caller = calls[0] if calls else None
+        self._call = calls[1] if calls else None
+        self.depth: int = caller.depth + 1 if caller else 0
+        self.over = threading.Event()
+        self.stop: threading.Event = request.stop
+        self.lock = threading.Lock()
+        if caller:
+            self.stop = AnyOf(caller.stop, caller.over)
+            self.lock = caller.lock
         self._talk = Conversation(Patience())
 
     @contextmanager
     def talking(self) -> Iterator[Bridge]:
         """What answers the frontend; errors are shown with the files that it sent."""
-        solving = Solving(self._space, self._request, self._engine, self._sink, self._over)
-        given = Given(offer=offer(translate.here()), grants=self._grants(), inputs=self._inputs())
+        solving = Solving(self, self._space, self._request, self._engine, self._sink)
+        given = Given(offer=offer(translate.here()), grants=self.grants, inputs=self._inputs())
         bridge = Bridge(solving, given, self._talk, self._sink)
         with bridge.explained():
             yield bridge
@@ -127,7 +148,9 @@ class _Work:
     def outcome(self, bridge: Bridge, question: str = "") -> Outcome:
         """Run the process to its end. A question is asked instead of building."""
         image = self._image()
-        told = options(self._request, self._given, self._frontend, question)
+        told = options(self._request, self.given, self._frontend, question)
+        if self._call is not None:
+            told = self._call.options
         _require_capabilities(image, told, self._inputs())
         title = f"[internal] run frontend {self._frontend.image}"
         source, step = _vertices(image, title)
@@ -147,13 +170,29 @@ class _Work:
                 spec,
                 bridge,
                 self._talk,
-                self._request.stop,
+                self.stop,
                 name=self._frontend.image,
-                let_go=self._over.set,
+                let_go=self.over.set,
                 listen=partial(self._listen, title),
             )
         self._space.check()
         return outcome
+
+    def called(self, image: str, call: Call) -> Made:
+        """What another frontend makes for this one."""
+        if self.depth >= MAX_DEPTH:
+            raise BuildError(f"frontends call one another more than {MAX_DEPTH} times deep")
+        given = replace(self.given, frontend=Frontend(image=image, line=image))
+        work = _Work(
+            self._space, self._request, given, self._engine, self._sink, calls=(self, call)
+        )
+        with work.talking() as bridge:
+            outcome = work.outcome(bridge)
+        return Made(
+            heads={name: bridge.refs.get(ref) for name, ref in outcome.refs.items()},
+            metadata=outcome.metadata,
+            sources=bridge.refs.sources(),
+        )
 
     def _listen(self, title: str, stream: int, data: bytes) -> None:
         self._sink(VertexLog(vertex=title, stream=stream, data=data))
@@ -161,7 +200,7 @@ class _Work:
     def _image(self) -> Image:
         frontend = self._frontend
         name = frontend.image
-        if other := self._given.contexts.get(name, ""):
+        if other := self.given.contexts.get(name, ""):
             if not other.startswith(IMAGE):
                 raise UsageError(f"--build-context {name}={other}: a frontend is an image")
             name = other.removeprefix(IMAGE)
@@ -173,19 +212,22 @@ class _Work:
             error.span = error.span or frontend.span
             raise
 
-    def _grants(self) -> Grants:
+    @property
+    def grants(self) -> Grants:
         return Grants(
             session=self._session,
-            locals=frozenset(self._given.directories),
+            locals=frozenset(self.given.directories),
             entitlements=frozenset(self._request.allow),
         )
 
     def _inputs(self) -> Mapping[str, Edge | None]:
         """A context that is a graph of ours, for the Dockerfile too unless that is given apart."""
-        found = self._given.inputs.get(self._given.context.partition(":")[2])
+        if self._call is not None:
+            return self._call.inputs
+        found = self.given.inputs.get(self.given.context.partition(":")[2])
         if found is None:
             return {}
-        return dict.fromkeys((MAIN,) if self._given.apart else (MAIN, LOCAL), found.head)
+        return dict.fromkeys((MAIN,) if self.given.apart else (MAIN, LOCAL), found.head)
 
     def _spec(
         self, image: Image, rootfs: Path, told: Mapping[str, str], offered: Offer
@@ -249,24 +291,37 @@ class Solving:
     """The engine as a frontend's answers need it. One graph at a time, each in parallel."""
 
     def __init__(
-        self,
-        space: Space,
-        request: BuildRequest,
-        engine: Engine,
-        sink: Sink,
-        over: threading.Event,
+        self, work: _Work, space: Space, request: BuildRequest, engine: Engine, sink: Sink
     ) -> None:
+        self._work = work
         self._space = space
+        self._request = request
         self._engine = engine
-        self._over = over
-        self._lock = threading.Lock()
+        self._sink = sink
         self._images = ImageResolver(engine.images, sink, store=space.store)
         self._downloads = remotes.downloads(space.store, request)
         self._repositories = remotes.repositories(space.store, request)
 
     def tree(self, head: Edge) -> Tree:
-        with self._lock:
-            return self._engine.look(head, self._over)
+        with self._work.lock:
+            return self._engine.look(head, self._work.over)
+
+    def call(self, call: Call) -> Made:
+        if call.frontend not in (BUILT_IN, GATEWAY):
+            raise UnimplementedError(f"the frontend {call.frontend[:80]} is not in lazybuild")
+        image = call.options.get("source", "") if call.frontend == GATEWAY else ""
+        if call.frontend == GATEWAY and not image:
+            raise UsageError(f"{GATEWAY} needs the option source, an image")
+        if image and not is_dockerfile_frontend(image):
+            return self._work.called(image, call)
+        return BuiltIn(
+            request=self._request,
+            given=self._work.given,
+            grants=self._work.grants,
+            resolver=self._images,
+            files=self.tree,
+            sink=self._sink,
+        ).make(call)
 
     def image(self, name: str, platform: Platform | None) -> FoundImage:
         ref = reference.parse(name)

@@ -6,11 +6,13 @@ Names: moby/buildkit frontend/dockerui/config.go and docs/reference/buildctl.md.
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 
 from lazybuild.build import translate
 from lazybuild.build.inputs import MAIN, Inputs
 from lazybuild.dockerfile.syntax import Frontend
+from lazybuild.errors import UsageError
 from lazybuild.request import ALL_STAGES, BuildRequest, Pull
 
 LOCAL = "dockerfile"
@@ -18,6 +20,7 @@ LOCAL = "dockerfile"
 
 CONTEXTS = "moby.buildkit.frontend.contexts"
 MODES = {Pull.ALWAYS: "pull", Pull.NEVER: "local"}
+MAX_DIGITS = 19
 SUBREQUESTS = "moby.buildkit.frontend.subrequests"
 
 
@@ -48,6 +51,43 @@ def options(
     if request.no_cache:
         kept["no-cache"] = "" if request.no_cache == ALL_STAGES else ",".join(request.no_cache)
     return kept
+
+
+def request_of(request: BuildRequest, told: Mapping[str, str]) -> BuildRequest:
+    """The inverse: the request with what the options say in the place of what it said itself."""
+    no_cache = told.get("no-cache")
+    return replace(
+        request,
+        dockerfile=told.get("filename") or "Dockerfile",
+        target=told.get("target", ""),
+        platforms=tuple(name for name in told.get("platform", "").split(",") if name),
+        add_hosts=_words(told.get("add-hosts", "")),
+        ulimits=_words(told.get("ulimit", "")),
+        shm_size=_number("shm-size", told.get("shm-size", "")),
+        network=told.get("force-network-mode", ""),
+        build_args=_below(told, "build-arg:"),
+        labels=_below(told, "label:"),
+        build_contexts=_below(told, "context:"),
+        no_cache=() if no_cache is None else tuple(no_cache.split(",")) if no_cache else ALL_STAGES,
+    )
+
+
+def _below(told: Mapping[str, str], prefix: str) -> Mapping[str, str]:
+    found = {name: value for name, value in told.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in found.items()}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(word for row in csv.reader([text], strict=True) for word in row if word)
+    except csv.Error as error:
+        raise UsageError(f"{text[:200]!r} is not a list: {error}") from error
+
+
+def _number(name: str, text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
+        raise UsageError(f"{name}: {text[:80]!r} is not a number")
+    return int(text or 0)
 
 
 def filename(given: Inputs) -> str:

@@ -8,12 +8,11 @@ by its name. Knows no engine.
 
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -21,17 +20,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.events import Warned
-from lazybuild.llb.graph import Edge
-from lazybuild.llb.ops import Platform, SourceOp
+from lazybuild.llb.ops import SourceOp
 from lazybuild.wire import faults
+from lazybuild.wire.asked import Answers, Call, Graph, MissingError, UnimplementedError
 from lazybuild.wire.buildkit_frontend_protos import caps_pb2, ops_pb2
 from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.calls import DETAILS, MESSAGE_LIMIT
 from lazybuild.wire.decode import decode, read_platform, texts
 from lazybuild.wire.encode import encode, platform_message
 from lazybuild.wire.faults import Place, RemoteError
-from lazybuild.wire.filesync import SentFile, stat_message
-from lazybuild.wire.gateway import OCI_LAYOUT, SERVICE, FoundImage, Offer, Outcome, WorkerInfo
+from lazybuild.wire.filesync import stat_message
+from lazybuild.wire.gateway import OCI_LAYOUT, SERVICE, FoundImage, Outcome, WorkerInfo
 
 THREADS = 16
 MAX_CALLS = 64
@@ -40,66 +39,6 @@ MAX_DETAILS = 4 << 10
 
 IMAGE = "docker-image://"
 _Asked = TypeVar("_Asked", bound=Message)
-
-
-class UnimplementedError(LazybuildError):
-    """Something of the protocol that is not here; named, so that the frontend can do without."""
-
-
-class MissingError(BuildError):
-    """A file, a directory or a ref that is not there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
-    """A graph that a frontend sent. `sources` are the files by name that its spans point into,
-    `size` the bytes it came in; with `now` it is to be solved before the call is answered.
-    """
-
-    head: Edge | None
-    sources: Mapping[str, bytes] = field(default_factory=dict)
-    size: int = 0
-    now: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundSource:
-    """What is known of a source: a repository's commit, and all that git keeps of it if that was
-    asked for; a file's digest, name and time.
-    """
-
-    checksum: str
-    name: str = ""
-    changed: int = 0
-    commit: bytes = b""
-
-
-class Answers(Protocol):
-    """The one who does the work. Called from many threads; raises LazybuildError."""
-
-    def called(self, method: str) -> AbstractContextManager[None]:
-        """Around every call; raises for one that may not be made now."""
-        ...
-
-    def offer(self) -> Offer: ...
-    def admit(self, source: SourceOp) -> SourceOp:
-        """What a source of a graph counts as; raises for one that was not granted."""
-        ...
-
-    def solve(self, graph: Graph) -> str:
-        """A ref."""
-        ...
-
-    def evaluate(self, ref: str) -> None: ...
-    def image(self, reference: str, platform: Platform | None) -> FoundImage: ...
-    def source(self, source: SourceOp, *, commit: bool) -> FoundSource: ...
-    def read_file(self, ref: str, path: str, *, offset: int, length: int | None) -> bytes: ...
-    def read_dir(self, ref: str, path: str, pattern: str) -> Iterable[SentFile]: ...
-    def stat_file(self, ref: str, path: str) -> SentFile: ...
-    def inputs(self) -> Mapping[str, Edge | None]: ...
-    def warn(self, warning: Warned) -> None: ...
-    def give(self, outcome: Outcome) -> None: ...
-    def fail(self, error: RemoteError) -> None: ...
 
 
 @contextmanager
@@ -240,9 +179,12 @@ class _Calls:
         )
 
     def solve(self, request: pb.SolveRequest) -> pb.SolveResponse:
-        for name in ("Frontend", "FrontendInputs", "CacheImports"):
-            if getattr(request, name):
-                raise UnimplementedError(f"Solve with {name} is not supported by lazybuild")
+        if request.CacheImports:
+            raise UnimplementedError("Solve with CacheImports is not supported by lazybuild")
+        if request.Frontend:
+            return self._call(request)
+        if request.FrontendInputs:
+            raise BuildError("Solve with FrontendInputs and no Frontend")
         self._check_capabilities(request.Definition)
         graph = Graph(
             head=decode(request.Definition, self._answers.admit),
@@ -251,7 +193,34 @@ class _Calls:
             now=request.Evaluate,
         )
         ref = self._answers.solve(graph) if graph.head is not None else ""
-        return _solved(request, ref)
+        return _solved(request, _ref(ref, request.Definition))
+
+    def _call(self, request: pb.SolveRequest) -> pb.SolveResponse:
+        """Another frontend is to do it."""
+        if request.Definition.ops:
+            raise BuildError("Solve with both a Frontend and a Definition")
+        for graph in request.FrontendInputs.values():
+            self._check_capabilities(graph)
+        call = Call(
+            frontend=request.Frontend,
+            options=dict(request.FrontendOpt),
+            inputs={
+                name: decode(graph, self._answers.admit)
+                for name, graph in sorted(request.FrontendInputs.items())
+            },
+            size=request.ByteSize(),
+        )
+        made = self._answers.call(call)
+        for ref in made.refs.values() if request.Evaluate else ():
+            self._answers.evaluate(ref)
+        refs = {
+            name: _ref(ref, encode(self._answers.graph(ref)).definition)
+            for name, ref in made.refs.items()
+        }
+        answer = _made(request, refs)
+        if request.allowResultReturn:
+            answer.result.metadata.update(made.metadata)
+        return answer
 
     def _check_capabilities(self, definition: ops_pb2.Definition) -> None:
         offered = self._answers.offer().llb
@@ -378,16 +347,32 @@ def worker_json(worker: WorkerInfo) -> Mapping[str, object]:
     return {"ID": worker.id, "Labels": dict(worker.labels), "Platforms": platforms}
 
 
-def _solved(request: pb.SolveRequest, ref: str) -> pb.SolveResponse:
-    """In the form that the frontend knows; a modern one gets its graph back with the ref."""
+def _solved(request: pb.SolveRequest, made: pb.Ref) -> pb.SolveResponse:
+    """In the form that the frontend knows; a modern one gets the graph back with the ref."""
     if not request.allowResultReturn:
-        return pb.SolveResponse(ref=ref)
+        return pb.SolveResponse(ref=made.id)
     if not request.allowResultArrayRef:
-        return pb.SolveResponse(result=pb.Result(refDeprecated=ref))
+        return pb.SolveResponse(result=pb.Result(refDeprecated=made.id))
+    return pb.SolveResponse(result=pb.Result(ref=made))
+
+
+def _made(request: pb.SolveRequest, made: Mapping[str, pb.Ref]) -> pb.SolveResponse:
+    """What another frontend gave, one result or one for each platform."""
+    if set(made) <= {""}:
+        return _solved(request, made.get("", pb.Ref()))
+    if not request.allowResultReturn:
+        raise BuildError("several results are for a frontend that can take them")
+    if not request.allowResultArrayRef:
+        old = pb.RefMapDeprecated(refs={name: ref.id for name, ref in made.items()})
+        return pb.SolveResponse(result=pb.Result(refsDeprecated=old))
+    return pb.SolveResponse(result=pb.Result(refs=pb.RefMap(refs=made)))
+
+
+def _ref(ref: str, definition: ops_pb2.Definition) -> pb.Ref:
     made = pb.Ref(id=ref)
     # `def` is a word of Python's
-    getattr(made, "def").CopyFrom(request.Definition)
-    return pb.SolveResponse(result=pb.Result(ref=made))
+    getattr(made, "def").CopyFrom(definition)
+    return made
 
 
 def _outcome(result: pb.Result) -> Outcome:

@@ -215,6 +215,76 @@ def test_a_directory_of_the_context_can_be_the_image(scripted, builder):
     assert (builder.folder / "out/a.txt").read_text() == "of the context\n"
 
 
+CALLS = """
+from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
+
+def call(frontend, told, **inputs):
+    request = pb.SolveRequest(
+        Frontend=frontend, FrontendOpt=told, allowResultReturn=True, allowResultArrayRef=True,
+        FrontendInputs={name: encode(head).definition for name, head in inputs.items()})
+    return gateway._caller.call("Solve", request, pb.SolveResponse).result
+
+def file(text):
+    action = MkFileAction(path='/Dockerfile', mode=0o644, data=text.encode())
+    return Edge(Vertex(op=FileOp(actions=(FileAction(action=action, output=0),))))
+
+def give(made):
+    gateway.give(Outcome(refs={"": made.ref.id}, metadata=dict(made.metadata)))
+
+told = {name: text for name, text in options.values.items() if "CODE" not in name}
+"""
+
+
+@pytest.fixture
+def calling(told):
+    """As `scripted`, where frontends call others."""
+    return lambda code, *flags, **options: told("scripted", SETUP + CALLS + code, *flags, **options)
+
+
+def test_a_frontend_may_leave_the_work_to_another(calling, builder, other, registry, base):
+    """What it makes of the file is compiled here, or by the image that it names."""
+    text = f"FROM {base}\nARG WHO\nCOPY . /c\nRUN echo $WHO > /who\nCMD x\n"
+    flags = (*EPOCH, "--build-arg", "WHO=me")
+    made = calling(f"give(call('dockerfile.v0', told, dockerfile=file({text!r})))", *flags)
+    image = f"told['source'] = '{registry.host}/own:1'\n"
+    code = f"{image}give(call('gateway.v0', told, dockerfile=file({text!r})))"
+    assert calling(code, *flags).digest == made.digest
+    lines = other.context({"Dockerfile": text}) / "Dockerfile"
+    native = other.build(builder.folder / "context-0", *flags, "-t", "x", "-f", lines)
+    assert native.digest == made.digest
+
+
+def test_frontends_that_call_one_another_come_to_an_end(calling, registry):
+    again = f"options.values | {{'source': '{registry.host}/scripted:1'}}"
+    made = calling(f"call('gateway.v0', {again})", expect=1)
+    assert "frontends call one another more than 4 times deep" in made.err
+
+
+def test_a_called_frontend_reaches_no_more_than_its_caller(calling):
+    """Nor does the compiler, whose file and options are the caller's."""
+    calling("""
+def refused(words, text, name='dockerfile.v0', **more):
+    try:
+        call(name, told | more, dockerfile=file(text))
+    except RemoteError as error:
+        assert words in error.message, error.message
+    else:
+        raise AssertionError(text)
+
+refused("'home', which it was not given", 'FROM x', **{'context:x': 'local:home'})
+refused("'home', which it was not given", 'FROM scratch', dockerfilekey='home')
+refused('unsupported build context', 'FROM scratch', context='local:home')
+refused('no such file', 'FROM scratch', filename='../../etc/passwd')
+refused('oci-archive:/etc/passwd', 'FROM oci-archive:/etc/passwd')
+refused('network.host', 'FROM scratch\\nRUN --network=host x')
+refused('not in lazybuild', '', name='other.v0')
+refused('needs the option source', '', name='gateway.v0', source='')
+refused('is not a number', 'FROM scratch', **{'shm-size': '-1'})
+refused('unknown instruction', 'FRM scratch')
+gateway.give(Outcome(refs={'': ''}))
+""")
+
+
 def test_a_step_that_fails_is_the_failure_of_the_build_unless_the_frontend_goes_on(scripted, base):
     made = scripted(
         f"""

@@ -12,6 +12,7 @@ from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import DiffOp, ExecOp, MergeOp, Meta, Mount, NetworkMode, SourceOp
 from lazybuild.wire.buildkit_frontend_protos import gateway_pb2 as pb
 from lazybuild.wire.buildkit_frontend_protos import ops_pb2
+from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import Style, Text, encode
 from lazybuild.wire.faults import NOT_FOUND, UNIMPLEMENTED, Place, RemoteError, place_of, status
 from lazybuild.wire.filesync import GO_DIR, GO_SYMLINK
@@ -303,9 +304,46 @@ def test_calls_that_are_not_here_are_refused_by_their_names(talk):
             lambda name=name: talk.raw.call(name, pb.PingRequest(), pb.PongResponse), name
         )
         assert error.status.code == UNIMPLEMENTED
-    for field in ({"Frontend": "dockerfile.v0"}, {"FrontendInputs": {"a": ops_pb2.Definition()}}):
+    for field in ({"CacheImports": [{}]}, {"FrontendInputs": {"a": ops_pb2.Definition()}}):
         request = pb.SolveRequest(**field)
         refused(lambda r=request: talk.raw.call("Solve", r, pb.SolveResponse), next(iter(field)))
+
+
+def calling(talk, inputs, **fields):
+    given = {name: encode(head).definition for name, head in inputs.items()}
+    request = pb.SolveRequest(
+        Frontend="dockerfile.v0",
+        FrontendOpt={"target": "x"},
+        FrontendInputs=given,
+        **({"allowResultReturn": True, "allowResultArrayRef": True} | fields),
+    )
+    return talk.raw.call("Solve", request, pb.SolveResponse)
+
+
+def test_another_frontend_gives_refs_with_their_graphs_and_metadata(talk, place):
+    (place / "a").write_text("a")
+    result = calling(talk, {"": local()}).result
+    assert result.metadata == {"told": b"['target']"}
+    assert talk.gateway.read_file(result.ref.id, "a") == b"a"
+    assert decode(getattr(result.ref, "def")).vertex.op.identifier == "local://context"
+    many = calling(talk, {"linux/amd64": local(), "linux/arm64": None}).result.refs.refs
+    assert talk.gateway.read_file(many["linux/amd64"].id, "a") == b"a"
+    assert not many["linux/arm64"].id
+    old = calling(talk, {"": local()}, allowResultReturn=False)
+    assert talk.gateway.read_file(old.ref, "a") == b"a"
+    assert len(talk.engine.solved) == 3
+    calling(talk, {"": local()}, Evaluate=True)
+    assert len(talk.engine.solved) == 4
+
+
+def test_another_frontend_gets_no_more_than_this_one(talk):
+    refused(lambda: calling(talk, {"": local("home")}), "'home', which it was not given")
+    host = step(network=NetworkMode.HOST)
+    refused(lambda: calling(talk, {"": host}), "network.host")
+    both = {"Definition": encode(local()).definition}
+    refused(lambda: calling(talk, {}, **both), "both a Frontend and a Definition")
+    many = {"a": local(), "b": local()}
+    refused(lambda: calling(talk, many, allowResultReturn=False), "several results")
 
 
 def test_a_pattern_is_bounded(talk):

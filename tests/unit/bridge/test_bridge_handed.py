@@ -10,7 +10,7 @@ from lazybuild.bridge.refs import Refs
 from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.oci import codec
 from lazybuild.oci.image import History, ImageConfig
-from lazybuild.wire.bridge import Graph
+from lazybuild.wire.asked import Graph
 from lazybuild.wire.gateway import Outcome
 
 CONFIG = "containerimage.config"

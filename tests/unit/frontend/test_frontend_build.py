@@ -209,6 +209,19 @@ def test_a_git_context_brings_its_dockerfile():
     assert list(sources(head)) == ["git://example.org/r.git#main"]
 
 
+def test_a_dockerfile_that_is_a_graph():
+    """Another frontend has made it; unless somebody says which local holds it."""
+    made = Edge(Vertex(op=SourceOp(identifier="local://made")))
+    given = {
+        "inputs": {"dockerfile": encode(made).definition},
+        "files": {"made": {"Dockerfile": b"FROM scratch\nCOPY a /\n"}},
+    }
+    head = (bridge := run("FRM", **given)).graph(bridge.result.ref.id)
+    assert list(sources(head)) == ["local://context"]
+    local = run("FRM", options=["dockerfilekey=dockerfile"], **given)
+    assert "unknown instruction" in local.error.message
+
+
 def dated(commit):
     files = {"git://example.org/r.git#main": {"Dockerfile": b"FROM scratch\nCOPY a /\n"}}
     options = ["context=https://example.org/r.git#main", "build-arg:SOURCE_DATE_EPOCH=context"]
