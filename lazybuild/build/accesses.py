@@ -15,11 +15,14 @@ from lazybuild.build.profile import StepReads
 from lazybuild.build.space import Space
 from lazybuild.llb.graph import Vertex
 from lazybuild.oci.digest import Digest, hex_part
+from lazybuild.snapshots.toctree import TocTree
 
 if TYPE_CHECKING:
     from lazybuild.snapshots.lazyfs.client import LazyFs
+    from lazybuild.snapshots.manager import Snapshots
 
 MEMO = "profile"
+READ_WHOLE = 16 << 20  # bytes of a file that is opened; nobody knows how much of it is read
 
 
 class Accesses:
@@ -54,6 +57,22 @@ class Accesses:
         if lazy.alive:
             self._keep(vertex, _read(lazy, layers), before)
 
+    def guess(
+        self, vertex: Vertex, snapshots: "Snapshots", opened: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Note a step whose opens alone were seen (names by layer id): files are read whole then,
+        large ones at their beginning.
+        """
+        layers: dict[str, tuple[str, ...]] = {}
+        for layer_id, names in opened.items():
+            layer, tree = snapshots.layer(layer_id), snapshots.layer_tree(layer_id)
+            if layer.descriptor is not None and layer.origins and isinstance(tree, TocTree):
+                found = dict.fromkeys(_chunks(tree, names))
+                layers[layer.descriptor.digest] = tuple(found)[: profile.MAX_CHUNKS]
+        keys = profile.keys_of(vertex)
+        if keys and layers:
+            self._save(vertex, StepReads(keys=keys, layers=layers))
+
     def _keep(
         self, vertex: Vertex, read: Mapping[str, list[str]], before: Mapping[str, int]
     ) -> None:
@@ -79,6 +98,13 @@ class Accesses:
             self._space.store.meta.memo_put(MEMO, key, text)
         with self._lock:
             self._recorded[vertex.digest] = (vertex, reads)
+
+
+def _chunks(tree: TocTree, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        chunks = tree.chunks(name)
+        count = len(chunks) if sum(chunk.size for chunk in chunks) <= READ_WHOLE else 1
+        yield from (hex_part(Digest(chunk.digest)) for chunk in chunks[:count])
 
 
 def _read(lazy: "LazyFs", layers: Sequence[Digest]) -> dict[str, list[str]]:

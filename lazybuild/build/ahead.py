@@ -84,19 +84,28 @@ class Ahead:
             mounted = [digest for digest in layers if digest in lazy.stats()]
             if not mounted:
                 return
-            reads = self._reads(vertex)
+            reads = self.reads(vertex)
             queued = self._want(lazy, reads, mounted)
             self._begin_layers(lazy, mounted, reads.layers if reads else {})
             if queued:
                 lazy.settle(SETTLE_SECONDS)
             unknown = [] if reads else [vertex]
             for later in self._not_yet_queued(vertex, mounted):
-                known = self._reads(later)
+                known = self.reads(later)
                 self._want(lazy, known, mounted)
                 unknown += [] if known else [later]
             self._guess(lazy, unknown, mounted)
             if self._background:
                 self._fill(lazy, mounted)
+
+    def reads(self, vertex: Vertex) -> StepReads | None:
+        """What is known of a step, here or at registries."""
+        keys = profile.keys_of(vertex)
+        base = profile.base_of(vertex)
+        if not keys or base is None:
+            return None
+        digest = reference.parse(base.identifier.partition("://")[2]).digest
+        return self._accesses.known(keys) or (self.profile(digest).find(keys) if digest else None)
 
     def profile(self, base: Digest) -> Profile:
         """What was found at registries for a base; waits for it a little."""
@@ -113,14 +122,6 @@ class Ahead:
             return tuple(self._fetched.values())
 
     # --- queueing --------------------------------------------------------------------------------
-
-    def _reads(self, vertex: Vertex) -> StepReads | None:
-        keys = profile.keys_of(vertex)
-        base = profile.base_of(vertex)
-        if not keys or base is None:
-            return None
-        digest = reference.parse(base.identifier.partition("://")[2]).digest
-        return self._accesses.known(keys) or (self.profile(digest).find(keys) if digest else None)
 
     def _want(self, lazy: "LazyFs", reads: StepReads | None, mounted: Sequence[Digest]) -> int:
         queued = 0

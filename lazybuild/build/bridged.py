@@ -43,8 +43,7 @@ from lazybuild.wire.asked import Call, FoundSource, UnimplementedError
 from lazybuild.wire.bridge import worker_json
 from lazybuild.wire.encode import encode
 from lazybuild.wire.gateway import FoundImage, Offer, Outcome
-from lazybuild.worker.execution import AnyOf
-from lazybuild.worker.services import scheme
+from lazybuild.worker.services import AnyOf, scheme
 
 IMAGE = "docker-image://"
 RUN = ("/run",)

@@ -1,7 +1,7 @@
 """Sees which files steps use, and keeps it by layer in the store: the material of the order.
 
-Lazy layers tell it themselves (first reads in the FUSE daemon); for layers that are directories the
-merged mount is watched. What one build saw the next ones know, as long as the layer is kept.
+Lazy layers tell it themselves (first reads in the FUSE daemon); for all others the root of the step
+is watched. What one build saw the next ones know, as long as the layer is kept.
 """
 
 import json
@@ -14,9 +14,11 @@ from pathlib import Path
 from lazybuild.build.accesses import Accesses
 from lazybuild.build.ahead import Ahead
 from lazybuild.build.space import Space
+from lazybuild.build.traced import TracedLayers
+from lazybuild.events import Noted
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.oci.digest import Digest
-from lazybuild.snapshots.lazyfs.trace import DirectoryLayer, OpenTrace
+from lazybuild.snapshots.lazyfs.trace import OpenTrace
 from lazybuild.snapshots.manager import Snapshot, Snapshots
 from lazybuild.store import Store
 
@@ -66,10 +68,11 @@ class Trace:
         self._ahead = ahead
         self.ordered = ordered
         self._begun = begun
-        self._bases = bases
+        self._traced = TracedLayers(space, snapshots, bases=bases)
         self._lock = threading.Lock()
         self._seen: dict[int, int] = {}  # by the daemon that counts
         self._mounted: defaultdict[Digest, set[str]] = defaultdict(set)  # layer ids by their blobs
+        self._told: set[str] = set()
         self._found: list[tuple[str, str, list[str]]] = []  # by which step, in which layer
         self.uses = Uses(space.store)
 
@@ -81,13 +84,16 @@ class Trace:
         self._ahead.before(vertex, distant)
         with (
             self._accesses.watch(vertex, distant),
-            OpenTrace(merged, self._made_here(snapshot)) as opened,
+            OpenTrace(merged, self._traced.of(snapshot)) as opened,
         ):
             yield
             found = opened.stop()
+        self._say_what_is_lacking(vertex, opened.lacking)
         by_layer: defaultdict[str, list[str]] = defaultdict(list)
         for layer_id, name in [*found, *self._read_lazily()]:
             by_layer[layer_id].append(name)
+        if self._space.copies() is not None and self._ahead.reads(vertex) is None:
+            self._accesses.guess(vertex, self._snapshots, by_layer)
         with self._lock:
             self._found += [
                 (vertex.digest, layer_id, names) for layer_id, names in by_layer.items()
@@ -104,16 +110,14 @@ class Trace:
         for _, layer_id, names in sorted(found, key=lambda seen: places.get(seen[0], -1)):
             self.uses.add(layer_id, sorted(names) if self.ordered else names)
 
-    def _made_here(self, snapshot: Snapshot) -> list[DirectoryLayer]:
-        """Directories of steps; an unpacked base keeps the order of its blob, unless it is to be
-        converted.
-        """
-        layers = [self._snapshots.layer(layer_id) for layer_id in snapshot.layers]
-        return [
-            DirectoryLayer(layer.id, self._space.store.snapshot_dir(layer.id))
-            for layer in layers
-            if layer.directory and (self._bases or not layer.origins)
-        ]
+    def _say_what_is_lacking(self, vertex: Vertex, why: str) -> None:
+        """Each reason once: it is the host's."""
+        with self._lock:
+            new = bool(why) and why not in self._told
+            self._told.add(why)
+        if new:
+            text = f"not all files that {vertex.name} opens were seen, so some are not in order"
+            self._space.sink(Noted(message=f"{text}: {why}"))
 
     def _note(self, snapshot: Snapshot) -> None:
         """Builds at once may make the same blob, each as a layer of its own."""

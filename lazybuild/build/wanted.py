@@ -14,12 +14,14 @@ from lazybuild.build import container
 from lazybuild.build.container import Wish
 from lazybuild.build.shelf import Shelf
 from lazybuild.build.space import Space
+from lazybuild.build.traced import TracedLayers
 from lazybuild.errors import UsageError
+from lazybuild.events import Warned
 from lazybuild.executor import run as executor
 from lazybuild.executor.run import Stdio
 from lazybuild.executor.spec import StepSpec
 from lazybuild.oci.digest import Digest
-from lazybuild.snapshots.lazyfs.trace import DirectoryLayer, OpenTrace
+from lazybuild.snapshots.lazyfs.trace import OpenTrace
 from lazybuild.snapshots.patterns import Patterns
 
 MAX_LIST = 4 << 20
@@ -128,22 +130,24 @@ def watch_run(space: Space, shelf: Shelf, command: str) -> list[Record]:
         )
         lazy = space.lazy_if_started()
         start = len(lazy.trace()) if lazy else 0
-        with OpenTrace(step.merged, _directories(space, shelf)) as opened:
+        layers = TracedLayers(space, shelf.snapshots, bases=True).of(shelf.snapshot)
+        with OpenTrace(step.merged, layers) as opened:
             ended = executor.run(spec, lambda _stream, _data: None, space.stop, Stdio())
             found = opened.stop()
     space.check()
     if ended.status:
         raise UsageError(f"--prefetch-run {command}: {ended}")
+    if lacking := opened.lacking or _unseen(space, shelf):
+        space.sink(Warned(message=f"--prefetch-run: not all that it reads was seen: {lacking}"))
     return list(_records(shelf, [*found, *(lazy.trace(start) if lazy else ())]))
 
 
-def _directories(space: Space, shelf: Shelf) -> list[DirectoryLayer]:
+def _unseen(space: Space, shelf: Shelf) -> str:
+    """What is known of a file in a copy is whose it was, if a table of contents tells."""
     layers = [shelf.snapshots.layer(layer_id) for layer_id in shelf.snapshot.layers]
-    return [
-        DirectoryLayer(layer.id, space.store.snapshot_dir(layer.id))
-        for layer in layers
-        if layer.directory
-    ]
+    if space.copies() is None or all(it.toc_digest or it.directory for it in layers):
+        return ""
+    return "layers can't be stacked here, and some have no table of contents"
 
 
 def _records(shelf: Shelf, found: Iterable[tuple[str, str]]) -> Iterator[Record]:

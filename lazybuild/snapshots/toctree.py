@@ -68,9 +68,12 @@ class TocTree:
         del path
         return ()
 
+    def chunks(self, path: str) -> Sequence[Chunk]:
+        """The pieces of a regular file, in order. Raises BuildError if it is none."""
+        return self._toc.chunks(self._file(path))
+
     def open(self, path: str) -> BinaryIO:
-        record = self._file(path)
-        stream = io.BufferedReader(_Chunks(self._toc.chunks(record), self._read))
+        stream = io.BufferedReader(_Chunks(self.chunks(path), self._read))
         return cast("BinaryIO", stream)
 
     def digest(self, path: str) -> str:

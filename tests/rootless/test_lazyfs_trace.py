@@ -42,7 +42,7 @@ def traced(place):
     put(merged, "b/made", b"by the step")
     os.listdir(merged / "b")
     found = trace.stop()
-    assert trace.complete
+    assert trace.lacking == ""
     assert found == [("2", "b/lib"), ("1", "a/deep/er/file"), ("1", "b/config")]
 
 

@@ -238,3 +238,43 @@ def test_a_plain_user_without_namespaces_is_told_three_ways_out(base, tmp_path):
         assert way in refused.err
     copied = {"Dockerfile": f"FROM {base}\nCOPY Dockerfile /\n"}
     assert builder.build(copied, "-t", "x").stats["tier"] == "T0"
+
+
+def ordered(run):
+    """What came first in each new layer, and why; what of the base was fetched by a profile."""
+    return [
+        (item["files"], item["bytes"], item["from"])
+        for item in run.stats["prefetch"]
+        if "profile" not in item["from"]
+    ]
+
+
+def test_what_steps_open_comes_first_in_layers_and_is_known_of_the_base(base, builder, usual):
+    files = {
+        "Dockerfile": f"FROM {base}\nRUN mkdir /d && echo a > /d/a && echo zz > /d/z\n"
+        "COPY Dockerfile /d/c\nRUN cat /d/z /bin/perl /d/c > /d/new && cat /d/new > /dev/null\n"
+    }
+    found = builder.build(files, *EPOCH, "-t", "x")
+    assert "access profile" in found.err
+    assert ordered(found) == [(1, 3, ["run"]), (1, len(files["Dockerfile"]), ["run"]), (0, 0, [])]
+    wanted = usual.build(files, *EPOCH, "-t", "x")
+    assert "access profile of" in wanted.err
+    assert [it for it in wanted.stats["prefetch"] if "profile" in it["from"]]
+    assert ordered(wanted) == ordered(found)
+
+
+def test_what_an_overlaid_build_saw_of_the_base_is_not_guessed_again(base, builder, usual):
+    files = {"Dockerfile": f"FROM {base}\nRUN cat /bin/perl | head -c 7 > /head\n"}
+    assert re.search("access profile .* pushed", usual.build(files, "-t", "x").err)
+    assert "pushed" not in builder.build(files, "-t", "x").err
+
+
+def test_what_could_not_be_seen_is_told(base, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import lazybuild.linux.opens as opens\nopens.MAX_DIRECTORIES = 1\n"
+    )
+    builder = Copying(tmp_path / "copies", "T4")
+    builder.environment["PYTHONPATH"] += f":{tmp_path}"
+    told = builder.build({"Dockerfile": f"FROM {base}\nRUN cat /bin/perl > /x\n"}, "-t", "x").err
+    assert "opens were seen, so some are not in order: there are more than 1 directories" in told
+    swept(tmp_path / "copies")

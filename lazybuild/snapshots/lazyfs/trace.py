@@ -1,30 +1,41 @@
-"""Which files of layers that are directories does a step open, in which order?
+"""Which files of its layers does a step open, in which order?
 
-Watches, with inotify, the directories of the step's merged mount that these layers have: overlay
-reports every open and exec below itself, at no cost to the step, but none of it to watches on the
-layers' own directories. Lazy layers report their first reads themselves (see `view`).
-Owns the watches and one thread; knows no layer but its folder. What is not watched, because the
-kernel's limits are reached, is missing from the result and nothing else.
+Watches the directories of the step's root that these layers have: overlay reports every open and
+exec below itself, at no cost to the step, but none of it to watches on the layers' own directories.
+Layers that are mounted lazily report their first reads themselves (see `view`).
+Knows no layer but by what it holds.
 """
 
 import os
-import select
 import stat
-import struct
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from lazybuild.estargz.entry import Kind
 from lazybuild.linux import syscalls
+from lazybuild.linux.opens import SECONDS, Opens
+from lazybuild.snapshots import paths
+from lazybuild.snapshots.tree import LayerTree, walk
 
-# struct inotify_event: wd i32, mask u32, cookie u32, len u32, then the name padded with zeros
-_EVENT = struct.Struct("=iIII")
-_BUFFER = 256 << 10
-_MASK = syscalls.IN_OPEN | syscalls.IN_ONLYDIR
 _NO_LINKS = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+
+
+class TracedLayer(Protocol):
+    """What the trace has to know of a layer."""
+
+    @property
+    def id(self) -> str: ...
+
+    def directories(self) -> Iterable[bytes]:
+        """Those that hold files, parents first."""
+        ...
+
+    def has_file(self, path: bytes) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +45,50 @@ class DirectoryLayer:
     id: str
     folder: Path
 
+    def directories(self) -> list[bytes]:
+        return sorted(_below(os.fsencode(self.folder)))
+
+    def has_file(self, path: bytes) -> bool:
+        return _is_file(self.folder, path)
+
+
+@dataclass(frozen=True)
+class TreeLayer:
+    """A layer that is nowhere in one place: what its table of contents says."""
+
+    id: str
+    tree: LayerTree
+
+    def directories(self) -> list[bytes]:
+        return self._directories
+
+    @cached_property
+    def _directories(self) -> list[bytes]:
+        found = {paths.parent(path) for path, node in walk(self.tree) if node.kind is Kind.REG}
+        return sorted(os.fsencode(path) for path in found)
+
+    def has_file(self, path: bytes) -> bool:
+        node = self.tree.lookup(os.fsdecode(path))
+        return node is not None and node.kind is Kind.REG
+
 
 class OpenTrace:
-    """Watches from its construction until `stop`."""
+    """Watches from its construction until `stop`. `lacking` says why something may be missing."""
 
-    def __init__(self, merged: Path, layers: Sequence[DirectoryLayer]) -> None:
-        """`layers` stand bottom first."""
+    def __init__(
+        self, merged: Path, layers: Sequence[TracedLayer], *, seconds: float = SECONDS
+    ) -> None:
+        """`layers` stand bottom first; if there is no watch for all, the top ones have theirs."""
         self._layers = tuple(reversed(layers))
-        self._seen: dict[tuple[int, bytes], None] = {}
-        self._watched: dict[int, bytes] = {}
-        self.complete = True
-        self._inotify = syscalls.inotify_init()
-        self._end_read, self._end_write = os.pipe()
-        self._watch_all(merged)
-        self._thread = threading.Thread(target=self._listen, name="open-trace", daemon=True)
-        self._thread.start()
+        self._opens = Opens(_places(merged, self._layers), seconds=seconds)
+
+    @property
+    def lacking(self) -> str:
+        return self._opens.lacking
 
     def stop(self) -> list[tuple[str, str]]:
         """(layer id, path) of each file opened, in order of first use."""
-        os.close(self._end_write)
-        self._thread.join()
-        self._take()
-        os.close(self._end_read)
-        _close_aside(self._inotify)
-        return list(self._found())
+        return list(self._found(self._opens.stop()))
 
     def __enter__(self) -> Self:
         return self
@@ -68,85 +99,40 @@ class OpenTrace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._thread.is_alive():
-            self.stop()
+        self._opens.stop()
 
-    def _watch_all(self, merged: Path) -> None:
-        root = os.open(merged, os.O_PATH | os.O_DIRECTORY)
-        try:
-            for path in _directories(self._layers):
-                self._watch(root, path)
-        except OSError:
-            self.complete = False  # max_user_watches: what is watched is still worth having
-        finally:
-            os.close(root)
-
-    def _watch(self, root: int, path: bytes) -> None:
-        flags = os.O_PATH | os.O_DIRECTORY
-        try:
-            fd = syscalls.openat2(root, path or b".", flags, resolve=_NO_LINKS)
-        except OSError:
-            return  # a layer above has something else there
-        try:
-            wd = syscalls.inotify_add_watch(self._inotify, f"/proc/self/fd/{fd}", _MASK)
-        finally:
-            os.close(fd)
-        self._watched[wd] = path
-
-    def _listen(self) -> None:
-        poll = select.poll()
-        poll.register(self._inotify, select.POLLIN)
-        poll.register(self._end_read, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if self._inotify in ready:
-                self._take()
-            if self._end_read in ready:
-                return
-
-    def _take(self) -> None:
-        while True:
-            try:
-                events = os.read(self._inotify, _BUFFER)
-            except BlockingIOError:
-                return
-            for wd, mask, name in _parse(events):
-                if mask & syscalls.IN_Q_OVERFLOW:
-                    self.complete = False
-                elif not mask & syscalls.IN_ISDIR and name:
-                    self._seen.setdefault((wd, name))
-
-    def _found(self) -> Iterator[tuple[str, str]]:
-        for wd, name in self._seen:
-            folder = self._watched.get(wd)
-            if folder is None:
-                continue
-            path = folder + b"/" + name if folder else name
-            layer = next((one for one in self._layers if _is_file(one.folder, path)), None)
+    def _found(self, names: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+        for path in names:
+            layer = next((one for one in self._layers if one.has_file(path)), None)
             if layer is not None:
                 yield layer.id, os.fsdecode(path)
 
 
-def _parse(events: bytes) -> Iterator[tuple[int, int, bytes]]:
-    at = 0
-    while at < len(events):
-        wd, mask, _, length = _EVENT.unpack_from(events, at)
-        at += _EVENT.size
-        yield wd, mask, events[at : at + length].rstrip(b"\0")
-        at += length
+def _places(merged: Path, layers: Sequence[TracedLayer]) -> Iterator[tuple[bytes, bytes]]:
+    """Paths of the directories of these layers in `merged`, and their names."""
+    root = os.open(merged, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for path in dict.fromkeys(path for layer in layers for path in layer.directories()):
+            with _opened(root, path) as fd:
+                if fd >= 0:
+                    yield b"/proc/self/fd/%d" % fd, path
+    finally:
+        os.close(root)
 
 
-def _close_aside(fd: int) -> None:
-    """Closing watches waits for the kernel to forget them, some milliseconds: not in our way."""
-    threading.Thread(target=os.close, args=(fd,), name="close-trace", daemon=True).start()
-
-
-def _directories(layers: Sequence[DirectoryLayer]) -> list[bytes]:
-    """The directories of the layers that hold files, each once, parents first."""
-    found = set[bytes]()
-    for layer in layers:
-        found.update(_below(os.fsencode(layer.folder)))
-    return sorted(found)
+@contextmanager
+def _opened(root: int, path: bytes) -> Iterator[int]:
+    """-1 where a layer above has something else than a directory."""
+    flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        fd = syscalls.openat2(root, path or b".", flags, resolve=_NO_LINKS)
+    except OSError:
+        yield -1
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _below(folder: bytes) -> Iterator[bytes]:

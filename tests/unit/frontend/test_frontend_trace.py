@@ -91,16 +91,6 @@ def test_what_is_known_of_a_step_stays():
 # --- the tracer ----------------------------------------------------------------------------------
 
 
-def test_opens_are_seen_in_their_order(tmp_path):
-    (tmp_path / "d").mkdir()
-    for name in ("a", "b", "d/c"):
-        (tmp_path / name).write_text(name)
-    watch = tracer.Watch(os.fsencode(tmp_path))
-    text = "cat d/c a d/c > new; cat new; mv b e; cat e; ls d"
-    assert subprocess.run(["sh", "-c", text], cwd=tmp_path, check=False).returncode == 0
-    assert watch.stop() == [b"d/c", b"a"]
-
-
 def test_a_file_system_of_its_own_is_not_entered():
     assert Path("/dev/pts").is_mount()
     found = list(tracer.directories(b"/dev"))
