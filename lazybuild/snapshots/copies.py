@@ -1,13 +1,14 @@
 """Whole file systems of snapshots as plain directories, for hosts where nothing can stack layers.
 
-A tree is made layer by layer, given to one step, and kept for the step that follows; what a step
-changed is found by looking before and after. Trees live in the scratch space of the store and go
-with this process. An edge; safe in threads: a tree has one user at a time.
+A tree is made layer by layer, given to one step, and kept for the step that follows, which may
+stand on a few layers more; what a step changed is found by a look at every inode after it. Trees
+live in the scratch space of the store and go with this process; that of a failed step goes at once.
+An edge; safe in threads: a tree has one user at a time.
 """
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,11 @@ Layers = tuple[str, ...]
 
 @dataclass(kw_only=True)
 class Copy:
-    """One tree; closing it removes it."""
+    """One tree, and the state of all that is in it; closing it removes it."""
 
     path: Path
     holds: ExitStack
+    states: scan.States = field(default_factory=dict)
 
     def close(self) -> None:
         self.holds.close()
@@ -39,25 +41,30 @@ class Copy:
 class CopiedStep:
     """A step over a tree of its own. `upper` is the tree itself, which holds what was written."""
 
-    merged: Path
+    copy: Copy
     publish: Callable[[LayerTree], str]
-    before: scan.States
     result: str = field(default="")
     _changes: scan.Changes | None = field(default=None)
 
+    @property
+    def merged(self) -> Path:
+        return self.copy.path
+
     def ended(self, moved: Collection[int]) -> None:
         """Look at what the step left; `moved` are inodes that were out of its way meanwhile."""
-        self._changes = scan.Changes(self.merged, self.before, moved)
+        self._changes = scan.Changes(self.merged, self.copy.states, moved)
 
     def note_owner(self, owner: Owner) -> None:
         """Where a file can't have an owner of its own, say whose what was made is."""
         if owner != ROOT:
             recorded.note_these(self.merged, self._found().new, owner)
-            self._changes = scan.Changes(self.merged, self.before)
+            self._changes = scan.Changes(self.merged, self.copy.states)
 
     def commit(self) -> str:
-        """Keep what was written; the id of the new layer."""
-        self.result = self.publish(self._found())
+        """Keep what was written; the id of the new layer. The next step begins where this ended."""
+        found = self._found()
+        self.result = self.publish(found)
+        self.copy.states = found.after
         return self.result
 
     def _found(self) -> scan.Changes:
@@ -75,10 +82,29 @@ class Copies:
         self._lock = threading.Lock()
 
     def take(self, layers: Layers, items_of: Callable[[str], Iterable[Item]]) -> Copy:
-        """A tree of these layers, bottom first, for the caller alone."""
+        """A tree of these layers, bottom first, for the caller alone: the one that lacks fewest of
+        them, and those laid over it.
+        """
         with self._lock:
-            kept = self._kept.pop(layers, None)
-        return kept or self._made(layers, items_of)
+            below = max((it for it in self._kept if it == layers[: len(it)]), key=len, default=())
+            kept = self._kept.pop(below, None)
+        copy = kept or self._begun()
+        try:
+            for layer in layers[len(below) :]:
+                apply(items_of(layer), copy.path)
+            if below != layers or not kept:
+                copy.states = scan.look(copy.path)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    def give_back(self, layers: Layers, copy: Copy) -> None:
+        """Keep a tree that was lent to be read, if it was only read."""
+        if scan.look(copy.path) == copy.states:
+            self.keep(layers, copy)
+        else:
+            copy.close()
 
     def keep(self, layers: Layers, copy: Copy) -> None:
         """Have the tree wait for the next step over `layers`; that which waited longest goes."""
@@ -96,12 +122,10 @@ class Copies:
         for copy in waiting:
             copy.close()
 
-    def _made(self, layers: Sequence[str], items_of: Callable[[str], Iterable[Item]]) -> Copy:
+    def _begun(self) -> Copy:
         with ExitStack() as stack:
             home = stack.enter_context(self._scratch.directory("tree"))
             path = home / "fs"
             path.mkdir()
             os.chmod(path, ROOT_MODE)
-            for layer in layers:
-                apply(items_of(layer), path)
             return Copy(path=path, holds=stack.pop_all())

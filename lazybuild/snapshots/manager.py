@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from lazybuild.events import Sink, Warned, discard
 from lazybuild.oci.descriptor import Descriptor
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.ranges import RangeReader
-from lazybuild.snapshots import scan, steps
+from lazybuild.snapshots import steps
 from lazybuild.snapshots.copies import CopiedStep, Copies
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
@@ -223,8 +223,11 @@ class Snapshots:
         """The snapshot, read-only where mounts can be."""
         copies = self._copies()
         if copies is not None:
-            with closing(copies.take(snapshot.layers, self._items)) as copy:
+            copy = copies.take(snapshot.layers, self._items)
+            try:
                 yield copy.path
+            finally:
+                copies.give_back(snapshot.layers, copy)
             return
         lowers = self.lowers(snapshot)
         with (
@@ -237,7 +240,7 @@ class Snapshots:
     def _copied(self, copies: Copies, snapshot: Snapshot) -> Iterator[CopiedStep]:
         """The tree serves the next step if this one is kept, and goes otherwise."""
         copy = copies.take(snapshot.layers, self._items)
-        step = CopiedStep(merged=copy.path, before=scan.look(copy.path), publish=self._from_tree)
+        step = CopiedStep(copy=copy, publish=self._from_tree)
         try:
             yield step
         except BaseException:

@@ -7,8 +7,9 @@ when its mode, owner, time or attributes did, or what is in it. The directory mu
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from lazybuild.linux import idspace, ownernotes
@@ -22,9 +23,10 @@ States = dict[str, State]
 INODE, MODE, CTIME = 0, 1, -1
 
 
-def look(root: Path) -> States:
-    """The state of everything below `root`."""
-    found: States = {"": _state(os.fspath(root), os.stat(root))}
+def look(root: Path, before: Mapping[str, State] = MappingProxyType({})) -> States:
+    """The state of everything below `root`; what is as it was `before` takes no more memory."""
+    top = _state(os.fspath(root), os.stat(root))
+    found: States = {"": _one(top, before.get(""))}
     waiting = [(os.fspath(root), "")]
     while waiting:
         place, name = waiting.pop()
@@ -32,10 +34,14 @@ def look(root: Path) -> States:
             for entry in entries:
                 path = paths.join(name, entry.name)
                 status = entry.stat(follow_symlinks=False)
-                found[path] = _state(entry.path, status)
+                found[path] = _one(_state(entry.path, status), before.get(path))
                 if stat.S_ISDIR(status.st_mode):
                     waiting.append((entry.path, path))
     return found
+
+
+def _one(state: State, known: State | None) -> State:
+    return known if known == state else state
 
 
 def _state(path: str, status: os.stat_result) -> State:
@@ -52,7 +58,7 @@ class Changes:
     """
 
     def __init__(self, root: Path, before: States, moved: Collection[int] = ()) -> None:
-        after = look(root)
+        after = look(root, before)
         self._whole = DirTree(root)
         self._moved = frozenset(moved)
         changed = [path for path, state in after.items() if self._differs(before.get(path), state)]

@@ -13,9 +13,11 @@ from lazybuild.errors import IntegrityError
 from lazybuild.estargz import tar as reader
 from lazybuild.snapshots import scan
 from lazybuild.snapshots.apply import apply
+from lazybuild.snapshots.copies import CopiedStep, Copies
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.unpack import unpack
+from lazybuild.store.scratch import Scratch
 
 pytestmark = pytest.mark.rootless
 
@@ -68,6 +70,78 @@ def test_a_whiteout_through_a_link_of_a_lower_layer_stays_inside(place, tmp_path
     assert (canary / "kept").exists()
     with pytest.raises(IntegrityError, match="whiteout of nothing"):
         inside(apply, list(items(file("l/.wh..."))), place)
+
+
+LAYERS = {
+    "a": [directory("d"), file("d/a", b"a"), file("d/b", b"b")],
+    "b": [file("d/b", b"of a step")],
+    "c": [file("d/.wh.a"), file("d/c", b"c")],
+    "x": [file("x")],
+}
+
+
+class Taken:
+    """Trees of these layers, and which of them were unpacked for each."""
+
+    def __init__(self, root):
+        self.copies = Copies(Scratch(root))
+        self.unpacked = []
+
+    def take(self, layers):
+        return self.copies.take(tuple(layers), self._items)
+
+    def _items(self, layer):
+        self.unpacked.append(layer)
+        return items(*LAYERS[layer])
+
+    def once(self):
+        found, self.unpacked = "".join(self.unpacked), []
+        return found
+
+
+def _trees(root):
+    root.mkdir()
+    taken = Taken(root)
+    step = CopiedStep(copy=taken.take("a"), publish=lambda _: "b")
+    assert taken.once() == "a"
+    (step.merged / "d/b").write_bytes(b"of a step")
+    step.ended(())
+    assert step.commit() == "b"
+    taken.copies.keep(("a", "b"), step.copy)
+    third = taken.take("abc")
+    assert taken.once() == "c"
+    assert third.path == step.merged
+    assert (third.path / "d/b").read_bytes() == b"of a step"
+    assert sorted(os.listdir(third.path / "d")) == ["b", "c"]
+    assert third.states == scan.look(third.path)
+    branch = taken.take("abx")
+    assert taken.once() == "abx"
+    taken.copies.give_back(tuple("abc"), third)
+    taken.copies.give_back(tuple("abx"), branch)
+    assert taken.take("abc").path == third.path
+    assert taken.once() == ""
+    written = taken.take("abx")
+    (written.path / "x").write_bytes(b"by a reader")
+    taken.copies.give_back(tuple("abx"), written)
+    assert not written.path.exists()
+    assert (taken.take("abx").path / "x").read_bytes() == b""
+    assert taken.once() == "abx"
+
+
+def test_a_tree_goes_on_where_layers_were_added_and_nothing_else_was_written(place):
+    inside(_trees, place)
+
+
+def _broken(root):
+    root.mkdir()
+    taken = Taken(root)
+    with pytest.raises(IntegrityError):
+        taken.copies.take(("a",), lambda _: items(file("d/.wh...")))
+    assert list(root.iterdir()) == []
+
+
+def test_a_tree_that_can_not_be_made_leaves_nothing(place):
+    inside(_broken, place)
 
 
 def changes(root, change):
