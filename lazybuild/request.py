@@ -209,7 +209,9 @@ class BuildStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """What a build made: digests, names, the descriptor as JSON, and its numbers."""
+    """What a build made: digests, names, the descriptor as JSON, and its numbers. `config_digest`
+    is "" for an index, which has none.
+    """
 
     digest: str
     config_digest: str
@@ -217,3 +219,8 @@ class BuildResult:
     names: tuple[str, ...]
     stats: BuildStats
     platform: str = ""
+
+    @property
+    def image_id(self) -> str:
+        """What BuildKit's clients call so: the config's digest, of an index its own."""
+        return self.config_digest or self.digest

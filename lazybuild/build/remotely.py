@@ -299,7 +299,7 @@ def _result(
     digest = said.get("containerimage.digest", "")
     return BuildResult(
         digest=digest,
-        config_digest=said.get("containerimage.config.digest", digest),
+        config_digest=said.get("containerimage.config.digest", ""),
         descriptor=_descriptor(said.get("containerimage.descriptor", "")),
         names=tuple(reference.parse(tag).familiar for tag in request.tags),
         stats=BuildStats(

@@ -33,6 +33,7 @@ from lazybuild.events import Sink, Warned
 from lazybuild.exporters.attestation import Attestation
 from lazybuild.oci import codec
 from lazybuild.oci import platform as oci_platform
+from lazybuild.oci.descriptor import OCI_INDEX
 from lazybuild.request import BuildRequest, BuildResult, Target
 from lazybuild.snapshots.manager import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
@@ -267,9 +268,10 @@ def _deliver(job: Job, images: Sequence[Built], done: Told, journals: Journals) 
             engine.cache_mounts.export(job.heads, engine.options)
         for solved in engine.caches.solved:
             explain(solved, space.store, job.request, job.events.cached, job.events)
+    several = delivered.descriptor.media_type == OCI_INDEX
     result = BuildResult(
         digest=delivered.descriptor.digest,
-        config_digest=images[-1].manifest.config.digest,
+        config_digest="" if several else images[0].manifest.config.digest,
         descriptor=json.loads(codec.encode(delivered.descriptor)),
         names=delivered.names,
         stats=statistics(space, engine, images, job.events, journals),

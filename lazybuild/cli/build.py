@@ -68,11 +68,11 @@ def command(context: str, **values: Any) -> int:  # noqa: ANN401 - click gives t
     with stopping.limited(durations.seconds(timeout, "--timeout") if timeout else 0.0, timeout):
         result = build_shown(request, asked)
     if iidfile:
-        Path(iidfile).write_text(result.config_digest)
+        Path(iidfile).write_text(result.image_id)
     if metadata_file:
         summary.write_metadata(metadata_file, result, warned if environment.warnings() else None)
     if mode != "rawjson":  # which programs read to its end
-        click.echo(result.digest if quiet else summary.last_line(result), err=not quiet)
+        click.echo(result.image_id if quiet else summary.last_line(result), err=not quiet)
     return 0
 
 

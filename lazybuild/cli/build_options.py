@@ -155,7 +155,11 @@ OPTIONS: list[config.Decorator] = [
         text="check, outline or targets instead of build; METHOD,format=json.",
     ),
     _one("--format", metavar="FORMAT", text="Of --check and --call: text or json."),
-    _one("--iidfile", metavar="FILE", text="Write the image ID there."),
+    _one(
+        "--iidfile",
+        metavar="FILE",
+        text="Write there the image ID: the digest of the config, or of an index.",
+    ),
     _one("--metadata-file", metavar="FILE", text="Write digests and numbers there, as JSON."),
     click.option(
         "--progress",
@@ -172,7 +176,7 @@ OPTIONS: list[config.Decorator] = [
     ),
     _one("--timeout", metavar="DURATION", text="End a build that takes longer: 90s, 1h30m."),
     _flag("-D", "--debug", text="Show where in lazybuild an error comes from."),
-    _flag("-q", "--quiet", text="Print the image ID only."),
+    _flag("-q", "--quiet", text="Print the image ID only, which --iidfile has too."),
 ]
 
 

@@ -50,8 +50,9 @@ def total(layers: list[LayerStats]) -> int:
 
 def metadata(result: BuildResult) -> dict[str, object]:
     """The keys that buildx writes, and `lazybuild.stats`."""
+    config = {"containerimage.config.digest": result.config_digest} if result.config_digest else {}
     document: dict[str, object] = {
-        "containerimage.config.digest": result.config_digest,
+        **config,
         "containerimage.descriptor": dict(result.descriptor),
         "containerimage.digest": result.digest,
     }

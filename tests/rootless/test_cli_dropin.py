@@ -80,10 +80,13 @@ def test_devcontainers(builder, base, docker):
 )
 def test_each_verb_builds_and_prints_the_id_only(builder, verb):
     context = builder.context({"Dockerfile": "FROM scratch\nCOPY f /f\n", "f": "text"})
-    run = builder.run(*verb, "-q", "-t", "x", context)
-    assert run.out == run.out.strip() + "\n"
-    assert run.out.startswith("sha256:")
+    iid, metadata = builder.folder / "iid", builder.folder / "metadata"
+    files = ("--iidfile", iid, "--metadata-file", metadata)
+    run = builder.run(*verb, "-q", "-t", "x", *files, context)
+    assert run.out == iid.read_text() + "\n"
+    assert iid.read_text() == json.loads(metadata.read_text())["containerimage.config.digest"]
     assert run.err == ""
+    assert builder.run("inspect", run.out.strip()).out
 
 
 # --- exit codes ----------------------------------------------------------------------------------

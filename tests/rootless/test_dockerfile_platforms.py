@@ -15,12 +15,15 @@ PLATFORMS = ("--platform", "linux/amd64,linux/arm64")
 def test_an_index_of_one_image_for_each(builder):
     with LocalRegistry() as registry:
         name = f"{registry.host}/many:1"
-        run = builder.build({"Dockerfile": TEXT, "a": "a"}, "-t", name, "--push", *PLATFORMS)
+        iid = ("--iidfile", builder.folder / "iid")
+        run = builder.build({"Dockerfile": TEXT, "a": "a"}, "-t", name, "--push", *PLATFORMS, *iid)
         shown = json.loads(builder.run("inspect", name, "--raw").out)
     listed = {item["platform"]["architecture"]: item["digest"] for item in shown["manifests"]}
     assert set(listed) == {"amd64", "arm64"}
     assert listed["amd64"] != listed["arm64"]
     assert run.metadata["containerimage.descriptor"]["mediaType"].endswith("index.v1+json")
+    assert iid[1].read_text() == run.digest
+    assert "containerimage.config.digest" not in run.metadata
 
 
 def test_a_command_for_another_machine_is_refused_by_name(builder):
