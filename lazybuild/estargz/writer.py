@@ -36,6 +36,7 @@ __all__ = ["Compression", "NotUtf8Error", "WriterOptions", "Written", "write_lay
 Output = Callable[[bytes], object]
 
 CHUNK_SIZE = 4 << 20
+_MOST_HEADERS = 4 << 20  # bytes in one member: a million empty files are not held in memory
 _LANDMARK = b"\x0f"
 _MAX_THREADS = 8
 
@@ -228,8 +229,13 @@ class _Layer(_Stream):
         self._open: deque[TocEntry] = deque()
         self._toc = tail.TocBuilder()
         self._names: set[str] = set()
+        self._headers = 0  # bytes of them in the current piece
         self._missing: Sequence[str] = ()
         self.earlier: Earlier | None = None
+
+    def begin(self, piece: Piece) -> None:
+        self._headers = 0
+        super().begin(piece)
 
     def add_all(self, items: Iterable[Item], hot: Sequence[str]) -> None:
         if not hot:
@@ -287,7 +293,11 @@ class _Layer(_Stream):
         return True
 
     def _header(self, entry: Entry) -> TocEntry:
-        self.put(tarwrite.header(entry))
+        if self._headers >= _MOST_HEADERS:
+            self.begin(Piece())
+        header = tarwrite.header(entry)
+        self._headers += len(header)
+        self.put(header)
         record = from_entry(entry)
         self._open.append(record)
         return record

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zlib
 
 import pytest
 from support import items
@@ -95,3 +96,18 @@ def test_a_rewritten_layer_is_the_layer_written_from_its_items(kind, hot):
     direct, expected = write(ITEMS, hot=hot, chunk_size=4096)
     assert out.getvalue() == direct
     assert again.toc_digest == expected.toc_digest
+
+
+def test_files_without_bytes_do_not_pile_up_in_one_member():
+    """Headers of a million empty files were half a gigabyte; what they are in is bounded."""
+    many = [file(f"{number:05}", b"") for number in range(20_000)]
+    blob, written = write([*many, file("z", b"bytes")])
+    sizes, left = [], blob
+    while left:
+        member = zlib.decompressobj(wbits=31)
+        sizes.append(len(member.decompress(left)))
+        left = member.unused_data
+    assert sum(sizes) > 20_000 * 512
+    assert max(sizes[:-2]) <= (4 << 20) + 512  # the last two are the TOC and the footer
+    toc = reader.open_toc(Bytes(blob), written.annotations).verify(written.toc_digest)
+    assert reader.read_file(Bytes(blob), toc, toc.lookup("z")).read() == b"bytes"
