@@ -77,13 +77,14 @@ def packages_of(request: BuildRequest, sink: Sink, tree: Tree, compiled: Compile
 
 
 def _provenance(request: BuildRequest, compiled: Compiled, when: str) -> Mapping[str, object]:
+    path = bare(request.dockerfile) if "://" in request.dockerfile else request.dockerfile
     external: dict[str, object] = {
-        "configSource": {"path": request.dockerfile or "Dockerfile"},
+        "configSource": {"path": path or "Dockerfile"},
         "target": compiled.stage,
         "platform": str(compiled.platform),
     }
     if "://" in request.context:
-        external["configSource"] = {"uri": bare(request.context), "path": request.dockerfile}
+        external["configSource"] = {"uri": bare(request.context), "path": path}
     if request.provenance == "max":
         external["buildArguments"] = sorted(request.build_args)
         external["secrets"] = sorted(secret.id for secret in request.secrets)

@@ -17,6 +17,7 @@ from lazybuild.dockerfile.options import FrontendInput
 from lazybuild.dockerfile.parse import parse
 from lazybuild.dockerfile.syntax import Frontend
 from lazybuild.errors import UsageError
+from lazybuild.registry.redact import shown
 from lazybuild.request import BuildRequest
 
 MAIN = "context"
@@ -98,7 +99,7 @@ def read(request: BuildRequest) -> Inputs:
 def _remote(
     request: BuildRequest, remote: Remote, places: Mapping[str, Path], others: Mapping[str, str]
 ) -> Inputs:
-    name = request.dockerfile or "Dockerfile"
+    name = _shown(request.dockerfile) or "Dockerfile"
     return Inputs(
         path=name,
         data=remote.dockerfile,
@@ -113,6 +114,11 @@ def _remote(
         keep=remote.keep,
         time=remote.time,
     )
+
+
+def _shown(name: str) -> str:
+    """What a Dockerfile is called in errors and warnings: a URL may be signed."""
+    return shown(name) if name.startswith(contexts.URLS) else name
 
 
 def _frontend(request: BuildRequest, data: bytes, path: str) -> Frontend | None:
@@ -140,7 +146,7 @@ def _directory(name: str, what: str) -> Path:
 def _dockerfile(request: BuildRequest, root: Path) -> tuple[str, bytes]:
     """The name to show and the bytes."""
     if (data := contexts.given_dockerfile(request)) is not None:
-        return request.dockerfile, data
+        return _shown(request.dockerfile), data
     if request.dockerfile:
         given = _given(request.dockerfile, root)
         return request.dockerfile, read_regular(given, MAX_DOCKERFILE, root)

@@ -28,7 +28,7 @@ class Veil:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, LazybuildError):
-            error.message = self._text(error.message)
+            error.message, error.hint = self._text(error.message), self._text(error.hint)
 
     def _text(self, text: str) -> str:
         return sensitive.hide(text, self._hidden)
@@ -39,7 +39,10 @@ class Veil:
                 return replace(event, name=self._text(event.name))
             case VertexDone():
                 return replace(event, name=self._text(event.name), error=self._text(event.error))
-            case Warned() | Noted():
+            case Warned():
+                detail = tuple(map(self._text, event.detail))
+                return replace(event, message=self._text(event.message), detail=detail)
+            case Noted():
                 return replace(event, message=self._text(event.message))
             case VertexLog():
                 return replace(event, data=self._bytes(event.data))
