@@ -16,14 +16,19 @@ MAX_FILE = 1024 * 1024
 
 def hosts(hostname: str, extra: Iterable[tuple[str, str]] = ()) -> bytes:
     """/etc/hosts; `extra` are pairs of a name and an address, or "host-gateway"."""
+    _check_name(hostname)
     lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
     lines += [f"{_address(name, address)}\t{name}" for name, address in extra]
     return "".join(line + "\n" for line in lines).encode()
 
 
-def _address(name: str, address: str) -> str:
+def _check_name(name: str) -> None:
     if not name or not name.isprintable() or any(char.isspace() for char in name):
         raise BuildError(f"{name!r} can't be a host name")
+
+
+def _address(name: str, address: str) -> str:
+    _check_name(name)
     if address == "host-gateway":  # the step shares the host's network: the host is loopback
         return "127.0.0.1"
     try:

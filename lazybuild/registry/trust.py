@@ -101,7 +101,10 @@ def follow(current: str, location: str) -> str:
         raise NotTrustedError("no Location given")
     if any(ord(c) <= ord(" ") or ord(c) == 0x7F for c in location):  # noqa: PLR2004  # DEL
         raise NotTrustedError("a Location with blanks or control characters")
-    there = urllib.parse.urljoin(current, location)
+    try:
+        there = urllib.parse.urljoin(current, location)
+    except ValueError as error:
+        raise NotTrustedError("a malformed Location") from error
     here, target = origin(current), origin(there)
     if here.scheme == "https" and target.scheme != "https":
         raise NotTrustedError("it leads from https to http")

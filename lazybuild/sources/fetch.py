@@ -145,11 +145,16 @@ def _target(url: str, *, absolute: bool) -> str:
     return f"http://{parts.netloc}{path}" if absolute and parts.scheme == "http" else path
 
 
-def _connection(url: str, policy: Policy) -> http.client.HTTPConnection:
+def place_of(url: str) -> Origin:
+    """Where it is asked for; BuildError for what is no URL of a web server."""
     try:
-        place = origin(url)
+        return origin(url)
     except NotTrustedError as error:
         raise BuildError(f"{shown(url)}: {error}") from error
+
+
+def _connection(url: str, policy: Policy) -> http.client.HTTPConnection:
+    place = place_of(url)
     proxy = policy.proxy(url)
     if proxy:
         return _by_proxy(place, proxy, policy)

@@ -75,6 +75,10 @@ def _url_of(identifier: str) -> str:
 def _remote(url: str) -> str:
     if url.startswith("-") or any(ord(char) <= ord(" ") for char in url):
         raise BuildError("git: a URL with blanks, control characters or a leading dash")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise BuildError(f"git: a malformed URL: {error}") from error
     return url
 
 

@@ -22,7 +22,7 @@ from lazybuild.oci.digest import Digest
 from lazybuild.registry.redact import shown
 from lazybuild.snapshots.paths import clean
 from lazybuild.sources.attrs import Attrs, decode_pairs, encode_pairs
-from lazybuild.sources.fetch import Policy, Response, get
+from lazybuild.sources.fetch import Policy, Response, get, place_of
 from lazybuild.store import Store
 
 MEMO = "http"
@@ -110,6 +110,7 @@ class HttpSources:
     def _asked(
         self, url: str, attrs: Attrs, said: Mapping[str, str], checksum: str
     ) -> Mapping[str, str]:
+        place_of(url)  # before anybody takes it apart
         headers = {**_conditions(said), **self._authorization(url, attrs)}
         with get(url, headers, self.policy) as response:
             if response.status == HTTPStatus.NOT_MODIFIED and said:

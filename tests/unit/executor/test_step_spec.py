@@ -75,6 +75,8 @@ def test_hosts_file_and_bad_entries():
     for name, address in (("a b", "1.2.3.4"), ("", "1.2.3.4"), ("a", "1.2.3"), ("a\n", "1.2.3.4")):
         with pytest.raises(BuildError):
             network.hosts("box", [(name, address)])
+    with pytest.raises(BuildError, match="host name"):
+        network.hosts("box\n1.2.3.4 a")
 
 
 def test_a_host_without_resolv_conf_gives_an_empty_one(tmp_path):

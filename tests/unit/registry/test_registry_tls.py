@@ -229,7 +229,8 @@ def test_locations_that_may_be_followed(current, location, there):
 
 
 @pytest.mark.parametrize(
-    "location", ["http://a/y", "gopher://a", "https://a b/", "https://a/\r\nX: y"]
+    "location",
+    ["http://a/y", "gopher://a", "https://a b/", "https://a/\r\nX: y", "https://[::1/", "//[x]/"],
 )
 def test_locations_that_may_not(location):
     with pytest.raises(trust.NotTrustedError):

@@ -113,6 +113,12 @@ def test_refs_that_could_mean_something_else(repository, sources, fragment):
         files(sources, repository.op(fragment))
 
 
+@pytest.mark.parametrize("remote", ["git://[::1/x", "git://[x]/y"])
+def test_a_remote_that_is_no_url(sources, remote):
+    with pytest.raises(BuildError, match="malformed URL"):
+        sources.commit(SourceOp(identifier=remote))
+
+
 @pytest.mark.parametrize("fragment", [":..", ":../..", ":d/../../x", "main:.."])
 def test_directories_that_lead_out(repository, sources, fragment):
     repository.commit({"d/a": "1"})

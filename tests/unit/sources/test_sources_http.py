@@ -149,12 +149,26 @@ def test_redirects_are_followed(site, sources):
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "ftp://x/y", "http://169.254.169.254/latest", "gopher://x"]
+    "location",
+    [
+        "file:///etc/passwd",
+        "ftp://x/y",
+        "http://169.254.169.254/latest",
+        "gopher://x",
+        "http://[::1/",
+        "//[x]/y",
+    ],
 )
 def test_redirects_elsewhere_are_refused(site, sources, location):
     site.answers["/a"] = Answer(status=302, headers={"Location": location})
     with pytest.raises(BuildError, match="refused"):
         sources.file(op(f"{site.url}/a"))
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x", "https://[x]/y", "http://a:b/x", "http://"])
+def test_what_is_no_url_is_refused(sources, url):
+    with pytest.raises(BuildError, match="URL"):
+        sources.file(op(url))
 
 
 def test_redirects_in_a_circle_end(site, sources):
