@@ -1,14 +1,13 @@
 """The cases: each yields figures, with the limits that the project has set itself."""
 
-import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from cached import cached
 from compiling import compiling
 from link import Link
+from reading import entries, reading
 from report import Figure
 from soak import soak
 from stand import Spent, median
@@ -165,19 +164,22 @@ def interpreter():
 
 
 def writing(stand):
-    source = stand.small_tar
-    program = str(Path(__file__).parent / "estargz_write.py")
-    environment = {**stand.environment(stand.runs)}
-    said = subprocess.run(
-        [sys.executable, program, str(source), "--gzip"],
-        env=environment, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    found = json.loads(said.stdout)
-    note = f"cpu {found['cpu_seconds']} s, {source.name}"
+    found = stand.measured("estargz_write.py", stand.small_tar, "--gzip")
+    note = f"cpu {found['cpu_seconds']} s, {stand.small_tar.name}"
     speed = found["megabytes_per_second"]
     yield Figure("writing", "eStargz of a tar", speed, "MB/s", 100, least=True, note=note)
     yield Figure("writing", "blob over gzip -6", found["percent_over_gzip_6"], "%", 2)
     yield Figure("writing", "peak memory", found["peak_rss_mib"], "MB", 300)
+
+
+def converting(stand):
+    image = f"{stand.registry.host}/{stand.image('plain', '--compression', 'gzip')}"
+    with stand.store() as store:
+        spent = stand.timed(store, "convert", image, "converted:1", watch=True)
+    speed = stand.base_tar.stat().st_size / spent.wall / 1e6
+    note = f"cpu {spent.cpu:.1f} s"
+    yield Figure("converting", "from gzip, plain bytes", speed, "MB/s", 80, least=True, note=note)
+    yield Figure("converting", "memory of the process", spent.memory, "MB", 200)
 
 
 # --- large contexts ------------------------------------------------------------------------------
@@ -211,6 +213,9 @@ CASES = {
     "eager": eager,
     "context": context,
     "writing": writing,
+    "converting": converting,
+    "reading": reading,
+    "entries": entries,
     "cached": cached,
     "compiling": compiling,
     "soak": soak,

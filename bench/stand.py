@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,8 @@ SOURCES = Path(__file__).parent.parent
 sys.path.insert(0, str(SOURCES / "tests"))
 
 from support.docker_registry import DockerRegistry  # noqa: E402  it lies beside the tests
+
+from lazybuild.oci.descriptor import OCI_MANIFEST, TOC_DIGEST  # noqa: E402  as above
 
 SAMPLE = 0.02
 
@@ -112,6 +115,16 @@ class Stand:
         cpu -= before.children_user + before.children_system
         return Spent(wall=wall, cpu=cpu, memory=watcher.stop() if watcher else 0)
 
+    def measured(self, program, *words, inside=False):
+        """The object that a program beside this one prints; `inside` user and mount namespaces."""
+        enter = ("unshare", "-Ur", "-m") if inside else ()
+        command = [*enter, sys.executable, SOURCES / "bench" / program, *words]
+        run = subprocess.run(
+            list(map(str, command)), env=self.environment(self.runs), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        return json.loads(run.stdout)
+
     def build(self, store, context, *flags, watch=False):
         metadata = store.parent / "metadata.json"
         words = ("build", *flags, "--metadata-file", metadata, context)
@@ -119,6 +132,17 @@ class Stand:
         return dataclasses.replace(spent, metadata=json.loads(metadata.read_text()))
 
     # images that the cases start from
+
+    def layer(self, image):
+        """(file, TOC digest) of the only layer of an image of ours."""
+        name, _, tag = image.partition(":")
+        url = f"http://{self.registry.host}/v2/{name}/manifests/{tag}"
+        asked = urllib.request.Request(url, headers={"Accept": OCI_MANIFEST})
+        with urllib.request.urlopen(asked) as answer:
+            (layer,) = json.load(answer)["layers"]
+        kind, _, number = layer["digest"].partition(":")
+        blobs = self.folder / "registry/registry/docker/registry/v2/blobs"
+        return blobs / kind / number[:2] / number / "data", layer["annotations"][TOC_DIGEST]
 
     def image(self, name, *flags):
         """The base as an image of the registry, made when it is not there yet."""
