@@ -45,6 +45,8 @@ def shown(name: str) -> str:
 
 def clean(name: str) -> str:
     """The name below the layer's root; "" for the root. ".." and over-long names are refused."""
+    if _is_clean(name):
+        return name
     if "\0" in name:
         raise IntegrityError(f"name with a NUL byte: {shown(name)}")
     parts = [part for part in name.split("/") if part and part != "."]
@@ -54,6 +56,18 @@ def clean(name: str) -> str:
     if len(cleaned) * 4 > _MAX_PART:
         _check_lengths(name, cleaned, parts)
     return cleaned
+
+
+def _is_clean(name: str) -> bool:
+    """True of most names, which need not be taken to pieces: layers may have a million of them."""
+    return (
+        len(name) * 4 <= _MAX_PART
+        and "/." not in name
+        and "//" not in name
+        and "\0" not in name
+        and not name.startswith((".", "/"))
+        and not name.endswith("/")
+    )
 
 
 def _check_lengths(name: str, cleaned: str, parts: list[str]) -> None:
