@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from frontend.options import Options
 from lazybuild.dockerfile import contexts, paths
+from lazybuild.dockerfile.excerpt import masked
 from lazybuild.dockerfile.giturl import parse_git_context
 from lazybuild.dockerfile.ignore import read_patterns
 from lazybuild.dockerfile.nodes import Document
@@ -145,7 +146,8 @@ class Loader:
         if url := parse_git_context(value):
             keep = self._options.build_args.get(contexts.KEEP_GIT_DIR, "").lower() in {"1", "true"}
             url = replace(url, keep_git_dir=url.keep_git_dir or keep)
-            return self._inside(contexts.git(url, f"[internal] load git source {value}")), name
+            title = f"[internal] load git source {masked(value)}"
+            return self._inside(contexts.git(url, title)), name
         if value.startswith(("http://", "https://")):
             return self._download(value)
         raise UsageError(f"unsupported build context: {value}")

@@ -237,6 +237,14 @@ def test_a_daemon_that_does_not_know_the_time_of_a_context():
     assert "can't tell when the source that SOURCE_DATE_EPOCH" in dated(b"").error.message
 
 
+def test_no_step_is_called_by_the_password_of_a_git_context():
+    url = "https://me:s3cret@example.org/r.git"
+    files = {"git://example.org/r.git": {"Dockerfile": b"FROM scratch\nCOPY a /\n"}}
+    bridge = run("", files=files, options=[f"context={url}"])
+    titles = [vertex.name for vertex in walk(bridge.graph(bridge.result.ref.id).vertex)]
+    assert "[internal] load git source https://xxxxx@example.org/r.git" in titles
+
+
 @pytest.mark.parametrize(("data", "unpacks"), [(b"\x1f\x8b\x08rest", True), (b"FROM x", False)])
 def test_an_address_is_an_archive_or_the_dockerfile_itself(data, unpacks):
     url = "https://example.org/c"
