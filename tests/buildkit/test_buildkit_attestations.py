@@ -3,20 +3,17 @@ it, read where it lies.
 """
 
 import json
-import os
 import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
+from support.building import Builder
 from support.moby import Moby
 
 from lazybuild.oci import codec
 
 pytestmark = pytest.mark.root
 
-SOURCES = Path(__file__).parents[2]
 STATUS = "Package: demo\nStatus: install ok installed\nVersion: 1.0\nArchitecture: all\n"
 SPDX = "https://spdx.dev/Document"
 
@@ -28,19 +25,9 @@ def daemon(request):
 
 @pytest.fixture
 def build(tmp_path):
-    def run(daemon, context, *words, code=0):
+    def run(daemon, context, *words):
         kind = "docker" if isinstance(daemon, Moby) else "unix"
-        words = ("build", "--builder", f"{kind}://{daemon.socket}", *map(str, words), context)
-        done = subprocess.run(
-            [sys.executable, "-m", "lazybuild", *words],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr[-4000:]
-        return done
+        Builder(tmp_path).run("build", "--builder", f"{kind}://{daemon.socket}", *words, context)
 
     return run
 

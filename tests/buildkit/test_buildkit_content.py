@@ -1,33 +1,16 @@
 """Images and caches in directories of this machine, at a BuildKit elsewhere."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from support.building import Builder
 
 pytestmark = pytest.mark.root
-
-SOURCES = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def lazybuild(tmp_path):
-    def run(*words, code=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "lazybuild", *map(str, words)],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr[-4000:]
-        return done.stderr
-
-    return run
+    return lambda *words, code=0: Builder(tmp_path).run(*words, expect=code).err
 
 
 def context(folder, text):

@@ -1,11 +1,7 @@
 """The same Dockerfile built here and with `--builder` on each BuildKit there is: the same image."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from support.building import Builder
 from test_buildkit_differential import (
     CASES,
     context,
@@ -20,7 +16,6 @@ __all__ = ["context", "git", "http", "lazybuild", "placed"]
 
 pytestmark = pytest.mark.root
 
-SOURCES = Path(__file__).parents[2]
 NAMES = ["copy-all", "copy-from-keeps", "parallel", "run-modes", "run-replace-dir", "workdir-user"]
 
 
@@ -42,15 +37,7 @@ def dockerfile(request, context, placed):
 
 def test_the_same_image_as_here(lazybuild, dockerfile, builder, tmp_path):
     context, target = dockerfile.parent, tmp_path / "there.tar"
-    words = ["build", "--root", tmp_path / "store", "--builder", builder, "-f", dockerfile]
-    words += ["--network", "none" if builder.startswith("docker") else "default"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lazybuild", *words, "-o", f"type=oci,dest={target}", context],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    network = "none" if builder.startswith("docker") else "default"
+    words = ["--builder", builder, "-f", dockerfile, "--network", network]
+    Builder(tmp_path).run("build", *words, "-o", f"type=oci,dest={target}", context)
     assert image(target) == image(lazybuild(context, "-f", str(dockerfile), "-t", "here"))

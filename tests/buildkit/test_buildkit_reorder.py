@@ -1,32 +1,18 @@
 """An image of a BuildKit whose new layers are written in prefetch order on their way."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from support.building import Builder
 
 pytestmark = pytest.mark.root
-
-SOURCES = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def lazybuild(tmp_path, moby):
     def run(verb, *words, code=0):
         builder = ["--builder", f"docker://{moby.socket}"] if verb == "build" else []
-        done = subprocess.run(
-            [sys.executable, "-m", "lazybuild", verb, *builder, *map(str, words)],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr[-4000:]
-        return done
+        return Builder(tmp_path).run(verb, *builder, *words, expect=code)
 
     return run
 
@@ -44,7 +30,7 @@ def context(tmp_path, base):
 
 
 def shown(lazybuild, name):
-    return json.loads(lazybuild("inspect", "--json", name).stdout)
+    return json.loads(lazybuild("inspect", "--json", name).out)
 
 
 def test_new_layers_are_ordered_and_those_of_the_base_stay(
@@ -62,17 +48,17 @@ def test_new_layers_are_ordered_and_those_of_the_base_stay(
     assert found["layers"][-1]["prefetch"]["files"] == ["zz-run", "data/z"]
     assert own["annotations"]["containerd.io/snapshot/stargz/toc.digest"]
     digest = json.loads(metadata.read_text())["containerimage.digest"]
-    pushed = lazybuild("inspect", "--raw", name).stdout
+    pushed = lazybuild("inspect", "--raw", name).out
     assert json.loads(pushed)["layers"] == found["manifest"]["layers"]
-    assert f"{registry.host}/ordered" not in lazybuild("images").stdout
+    assert f"{registry.host}/ordered" not in lazybuild("images").out
     lazybuild("build", context, *words, *outputs)
     assert json.loads(metadata.read_text())["containerimage.digest"] == digest
-    assert lazybuild("run", name).stdout == "ran\n"
+    assert lazybuild("run", name).out == "ran\n"
 
 
 def test_files_and_archives_of_docker_have_no_order(lazybuild, context, tmp_path):
     done = lazybuild("build", context, "-o", f"type=docker,dest={tmp_path}/x,prefetch=true", code=2)
-    assert "type=docker has no prefetch=true" in done.stderr
+    assert "type=docker has no prefetch=true" in done.err
 
 
 def test_each_of_several_platforms_is_ordered(lazybuild, context, tmp_path):
@@ -83,7 +69,7 @@ def test_each_of_several_platforms_is_ordered(lazybuild, context, tmp_path):
     lazybuild("build", context, "--platform", "linux/amd64,linux/arm64", "-o", output)
     for name in ("amd64", "arm64"):
         words = ("--json", f"oci-archive:{place}", "--platform", f"linux/{name}")
-        found = json.loads(lazybuild("inspect", *words).stdout)
+        found = json.loads(lazybuild("inspect", *words).out)
         assert f"ARCH={name}" in found["config"]["config"]["Env"]
         (layer,) = found["layers"]
         assert layer["prefetch"]["files"] == ["zz-run"]
