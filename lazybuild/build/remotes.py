@@ -36,9 +36,12 @@ def repositories(store: Store, request: BuildRequest) -> "GitSources":
 
 
 def downloads(store: Store, request: BuildRequest) -> "HttpSources":
-    from lazybuild.sources.http import HttpSources  # noqa: PLC0415 - few builds need it
+    from lazybuild.registry.proxies import choose_proxy  # noqa: PLC0415 - few builds need it
+    from lazybuild.sources.fetch import Policy  # noqa: PLC0415 - likewise
+    from lazybuild.sources.http import HttpSources  # noqa: PLC0415 - likewise
 
-    return HttpSources(store=store, secrets=of_request(request))
+    policy = Policy(proxy=choose_proxy(request.registries.environ))
+    return HttpSources(store=store, policy=policy, secrets=of_request(request))
 
 
 def source_time(request: BuildRequest) -> Callable[[SourceOp], int | None]:

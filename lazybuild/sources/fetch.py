@@ -38,7 +38,6 @@ class Policy:
     timeout: float = 15.0
     attempts: int = 4
     first_wait: float = 1.0
-    allow_link_local: bool = False
     proxy: Callable[[str], str] = field(default=lambda _: "")
 
 
@@ -158,8 +157,7 @@ def _connection(url: str, policy: Policy) -> http.client.HTTPConnection:
     proxy = policy.proxy(url)
     if proxy:
         return _by_proxy(place, proxy, policy)
-    judge = _anything if policy.allow_link_local else _refuse_link_local
-    raw = _connected(place.host, place.port, policy.timeout, judge)
+    raw = _connected(place.host, place.port, policy.timeout)
     connection: http.client.HTTPConnection
     if place.scheme == "https":
         connection = http.client.HTTPSConnection(place.host, place.port, timeout=policy.timeout)
@@ -189,13 +187,11 @@ def _wrapped(raw: socket.socket, host: str) -> socket.socket:
         raise
 
 
-def _connected(
-    host: str, port: int, timeout: float | None, judge: Callable[[str, str], None]
-) -> socket.socket:
+def _connected(host: str, port: int, timeout: float | None) -> socket.socket:
     failure: OSError = OSError("no address")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for family, kind, protocol, _, address in found:
-        judge(host, str(address[0]))
+        _refuse_link_local(host, str(address[0]))
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(timeout)
@@ -208,17 +204,13 @@ def _connected(
     raise failure
 
 
-def _anything(host: str, address: str) -> None:
-    del host, address
-
-
 def _refuse_link_local(host: str, address: str) -> None:
     found = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(found, "ipv4_mapped", None) or found
     if mapped.is_link_local or str(mapped) in _METADATA:
         raise BuildError(
             f"{host} is at {address}, a link-local address, where clouds keep credentials",
-            hint="give --allow network.link-local if that is meant",
+            hint="fetch the file before the build and COPY it, if that is meant",
         )
 
 
