@@ -87,13 +87,13 @@ class Ahead:
             reads = self.reads(vertex)
             queued = self._want(lazy, reads, mounted)
             self._begin_layers(lazy, mounted, reads.layers if reads else {})
+            unknown = [] if reads else [vertex]
+            for follower in self._not_yet_queued(vertex, mounted):
+                known = self.reads(follower)
+                self._want(lazy, known, mounted, later=True)
+                unknown += [] if known else [follower]
             if queued:
                 lazy.settle(SETTLE_SECONDS)
-            unknown = [] if reads else [vertex]
-            for later in self._not_yet_queued(vertex, mounted):
-                known = self.reads(later)
-                self._want(lazy, known, mounted)
-                unknown += [] if known else [later]
             self._guess(lazy, unknown, mounted)
             if self._background:
                 self._fill(lazy, mounted)
@@ -123,12 +123,20 @@ class Ahead:
 
     # --- queueing --------------------------------------------------------------------------------
 
-    def _want(self, lazy: "LazyFs", reads: StepReads | None, mounted: Sequence[Digest]) -> int:
+    def _want(
+        self,
+        lazy: "LazyFs",
+        reads: StepReads | None,
+        mounted: Sequence[Digest],
+        *,
+        later: bool = False,
+    ) -> int:
         queued = 0
         for digest in mounted if reads else ():
             chunks = reads.layers.get(digest, ()) if reads else ()
             if chunks:
-                size = lazy.prefetch(digest, chunks=[f"sha256:{chunk}" for chunk in chunks])
+                named = [f"sha256:{chunk}" for chunk in chunks]
+                size = lazy.prefetch(digest, chunks=named, later=later)
                 self._note(digest, len(chunks), size)
                 queued += size
         return queued

@@ -19,7 +19,7 @@ from support.layers import file, folder, link
 from support.lazymount import Pushed, add_local, describe, go, lazyfs, on_go
 from support.registry import LocalRegistry
 
-from lazybuild.errors import DaemonDiedError, IntegrityError, RegistryError
+from lazybuild.errors import DaemonDiedError, HostError, IntegrityError, RegistryError
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.linux import syscalls
 from lazybuild.snapshots.lazyfs.client import Handlers
@@ -298,3 +298,9 @@ def refused_layers(place):
 
 def test_layers_that_cannot_be_lazy_say_why(tmp_path):
     inside(refused_layers, tmp_path)
+
+
+def test_a_host_that_cannot_mount_is_told_by_the_first_call(tmp_path):
+    """Outside of a namespace an ordinary user can't mount; starting itself waits for nothing."""
+    with lazyfs(tmp_path) as fs, pytest.raises(HostError):
+        fs.stats()

@@ -63,6 +63,7 @@ class LazyFs:
         self._ids = itertools.count(1)
         self._calls: dict[int, Future[Reply]] = {}
         self._closing = self._dead = False
+        self._started: Future[Reply] | None = None
         self._listener = threading.Thread(target=self._listen, name="lazyfs-client", daemon=True)
         self._listener.start()
 
@@ -70,9 +71,10 @@ class LazyFs:
     def start(
         cls, mountpoint: Path, store: Path, registry: str, *, handlers: Handlers | None = None
     ) -> Self:
-        """Start the daemon and wait until its file system is mounted below `mountpoint`.
+        """Start the daemon, which mounts its file system below `mountpoint`.
 
-        `registry` is `RegistryConfig.to_json()`. HostError when the host can't mount FUSE.
+        `registry` is `RegistryConfig.to_json()`. The first call of another method waits for the
+        mount, and raises HostError when the host can't mount FUSE.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -87,7 +89,7 @@ class LazyFs:
         self = cls(process, ours, mountpoint, handlers or Handlers())
         try:
             body = messages.Start(mountpoint=str(mountpoint), store=str(store), registry=registry)
-            self._call(body, _START_TIMEOUT)
+            self._started = self._ask(body)
         except BaseException:
             self.close()
             raise
@@ -125,10 +127,12 @@ class LazyFs:
     def prefetch(
         self, digest: Digest, *, names: Iterable[str] = (), chunks: Iterable[str] = (),
         landmark: bool = False, everything: bool = False, steps: Iterable[Sequence[str]] = (),
+        later: bool = False,
     ) -> int:  # fmt: skip
         """Queue files, chunks, the writer's prefetch range, or all; returns the bytes to fetch.
 
-        What the commands of `steps` will read is guessed and comes in the order of the steps.
+        With `later` they come behind all that is queued without it. What the commands of `steps`
+        will read is guessed and comes in the order of the steps.
         """
         body = messages.Prefetch(
             digest=digest,
@@ -137,11 +141,12 @@ class LazyFs:
             landmark=landmark,
             everything=everything,
             steps=tuple(map(tuple, steps)),
+            later=later,
         )
         return self._call(body).number
 
     def settle(self, seconds: float) -> bool:
-        """Wait until all that was queued is here; False when that takes longer."""
+        """Wait until all that is not for later is here; False when that takes longer."""
         return bool(self._call(messages.Settle(seconds=seconds)).number)
 
     def probe(self, digest: Digest) -> None:
@@ -225,6 +230,11 @@ class LazyFs:
     # the socket
 
     def _call(self, body: Body, timeout: float | None = None) -> Reply:
+        if self._started is not None:
+            _answer(self._started, _START_TIMEOUT)
+        return _answer(self._ask(body), timeout)
+
+    def _ask(self, body: Body) -> "Future[Reply]":
         number, future = next(self._ids), Future[Reply]()
         with self._lock:
             if self._dead:
@@ -234,13 +244,7 @@ class LazyFs:
                 self._control.sendall(messages.encode(Request(id=number, body=body)))
             except OSError as error:
                 raise _death() from error
-        try:
-            reply = future.result(timeout)
-        except TimeoutError as error:
-            raise DaemonDiedError("the lazy file system does not answer") from error
-        if reply.fault is not None:
-            raise messages.raised(reply.fault)
-        return reply
+        return future
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError), self._control.makefile("rb") as lines:
@@ -273,6 +277,16 @@ class LazyFs:
             future.set_exception(_death())
         if not self._closing and self._handlers.died is not None:
             self._handlers.died()
+
+
+def _answer(future: "Future[Reply]", timeout: float | None) -> Reply:
+    try:
+        reply = future.result(timeout)
+    except TimeoutError as error:
+        raise DaemonDiedError("the lazy file system does not answer") from error
+    if reply.fault is not None:
+        raise messages.raised(reply.fault)
+    return reply
 
 
 def _death() -> LazybuildError:

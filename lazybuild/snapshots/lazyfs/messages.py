@@ -71,6 +71,7 @@ class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Fetch files by name, chunks by digest ("sha256:..."), what the landmark says, or all.
 
     `steps` are commands that will be run over the layer: what they are sure to read is guessed.
+    What is for `later` stands behind all that is not, and `Settle` does not wait for it.
     """
 
     digest: str
@@ -79,10 +80,11 @@ class Prefetch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     landmark: bool = False
     everything: bool = False
     steps: tuple[tuple[str, ...], ...] = ()
+    later: bool = False
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Wait until nothing that was asked for with Prefetch is left, at most `seconds`."""
+    """Wait until nothing that Prefetch wants now is left, at most `seconds`."""
 
     seconds: float
 

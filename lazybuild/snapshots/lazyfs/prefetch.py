@@ -1,6 +1,7 @@
 """The queue of what should be fetched before it is asked for, and the threads that empty it.
 
-The order is by `Why`, then first come, first served. A read that misses does not stand in this
+The order is by `Why`, then what is wanted now before what is for later, then first come, first
+served. A read that misses does not stand in this
 queue: it fetches for itself and goes before everything here (see `flight.Gate`).
 """
 
@@ -26,30 +27,31 @@ class Prefetcher:
     def __init__(self, reader: ChunkReader) -> None:
         self._reader = reader
         self._condition = threading.Condition()
-        self._queue: list[tuple[Why, int, LazyLayer, Span]] = []
+        self._queue: list[tuple[Why, bool, int, LazyLayer, Span]] = []
         self._tickets = itertools.count()
         self._threads: list[threading.Thread] = []
-        self._busy = self._failed = 0
+        self._awaited = self._failed = 0
         self._closed = False
 
-    def want(self, layer: LazyLayer, chunks: Iterable[int], why: Why) -> int:
+    def want(
+        self, layer: LazyLayer, chunks: Iterable[int], why: Why, *, later: bool = False
+    ) -> int:
         """Queue the chunks that are not here; returns how many bytes of the blob that are."""
         missing = [c for c in layer.order.sort(chunks) if self._reader.missing(layer, c)]
         size = FILL_SPAN if why is Why.FILL else SPAN_MAX
         spans = plan.coalesce(layer.tree.chunks, missing, span_max=size)
         with self._condition:
             for span in spans:
-                heapq.heappush(self._queue, (why, next(self._tickets), layer, span))
+                heapq.heappush(self._queue, (why, later, next(self._tickets), layer, span))
+            self._awaited += 0 if later else len(spans)
             self._start(len(spans))
             self._condition.notify_all()
         return sum(span.end - span.start for span in spans)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until nothing is queued or under way."""
+        """Until nothing is queued or under way but what is for later."""
         with self._condition:
-            return self._condition.wait_for(
-                lambda: not (self._queue or self._busy) or self._closed, timeout
-            )
+            return self._condition.wait_for(lambda: not self._awaited or self._closed, timeout)
 
     def close(self) -> None:
         with self._condition:
@@ -65,21 +67,20 @@ class Prefetcher:
 
     def _work(self) -> None:
         while (task := self._take()) is not None:
-            layer, span, why = task
+            layer, span, why, later = task
             try:
                 self._reader.fetch(layer, span, why)
             except (LazybuildError, MemoryError):
                 self._failed += 1  # whoever reads it for real will fetch it or be told why not
             finally:
                 with self._condition:
-                    self._busy -= 1
+                    self._awaited -= not later
                     self._condition.notify_all()
 
-    def _take(self) -> tuple[LazyLayer, Span, Why] | None:
+    def _take(self) -> tuple[LazyLayer, Span, Why, bool] | None:
         with self._condition:
             self._condition.wait_for(lambda: self._queue or self._closed)
             if self._closed:
                 return None
-            why, _, layer, span = heapq.heappop(self._queue)
-            self._busy += 1
-            return layer, span, why
+            why, later, _, layer, span = heapq.heappop(self._queue)
+            return layer, span, why, later

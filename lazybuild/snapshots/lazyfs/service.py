@@ -185,7 +185,7 @@ class Service:
         if layer.cached:
             self._speculator.expect(layer, ask.steps)
         why = Why.FILL if ask.everything else Why.PREFETCH
-        return self._prefetcher.want(layer, _wanted(layer, ask), why)
+        return self._prefetcher.want(layer, _wanted(layer, ask), why, later=ask.later)
 
     def settle(self, seconds: float) -> bool:
         return self._prefetcher.wait(seconds)

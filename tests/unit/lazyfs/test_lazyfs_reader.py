@@ -9,6 +9,7 @@ from support.layers import file
 from support.lazylayers import MemoryCache, content, first_chunk, lazy_layer
 
 from lazybuild.errors import IntegrityError, RegistryError
+from lazybuild.snapshots.lazyfs import prefetch
 from lazybuild.snapshots.lazyfs.layer import Why
 from lazybuild.snapshots.lazyfs.memory import Memory
 from lazybuild.snapshots.lazyfs.prefetch import Prefetcher
@@ -171,6 +172,37 @@ def test_prefetch_joins_neighbours_and_reads_find_them(reader):
     assert len(layer.source.reads) == requests
     assert layer.figures.used_of[Why.PREFETCH] > 0
     assert prefetcher.want(layer, wanted, Why.PREFETCH) == 0
+    prefetcher.close()
+
+
+def test_what_is_for_later_comes_after_what_is_wanted_now(reader, monkeypatch):
+    monkeypatch.setattr(prefetch, "WORKERS", 1)
+    layer = lazy_layer(files(8))
+    prefetcher = Prefetcher(reader)
+    chunks = [first_chunk(layer, f"f{n:02}") for n in (0, 2, 4)]
+    layer.source.gate.clear()
+    prefetcher.want(layer, chunks[:1], Why.PREFETCH)  # keeps the one thread busy
+    prefetcher.want(layer, chunks[1:2], Why.PREFETCH, later=True)
+    prefetcher.want(layer, chunks[2:], Why.PREFETCH)
+    layer.source.gate.set()
+    assert prefetcher.wait(10)
+    assert not reader.missing(layer, chunks[2])
+    while reader.missing(layer, chunks[1]) or len(layer.source.reads) < 3:
+        time.sleep(0.01)
+    offset = layer.tree.chunks.offset
+    assert [start for start, _ in layer.source.reads] == [offset[chunks[n]] for n in (0, 2, 1)]
+    prefetcher.close()
+
+
+def test_what_is_for_later_is_not_waited_for(reader):
+    layer = lazy_layer(files(4))
+    prefetcher = Prefetcher(reader)
+    layer.source.gate.clear()
+    prefetcher.want(layer, range(4), Why.PREFETCH, later=True)
+    assert prefetcher.wait(0.05)
+    layer.source.gate.set()
+    while reader.missing(layer, 3):
+        time.sleep(0.01)
     prefetcher.close()
 
 
