@@ -12,6 +12,7 @@ from support.tiny_image import noise
 from lazybuild.errors import IntegrityError
 from lazybuild.estargz import footer, tarwrite
 from lazybuild.estargz.entry import Entry, Kind
+from lazybuild.snapshots.lazyfs import opening
 from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.opening import open_tree
 from lazybuild.snapshots.lazyfs.reader import ChunkReader
@@ -132,6 +133,18 @@ def test_a_footer_that_points_elsewhere(offset):
 def test_a_layer_nobody_vouches_for_is_not_lazy():
     blob, _ = layers.write([file("f", b"data")])
     assert open_tree(MemorySource(blob), {}, "")[0] is None
+
+
+def test_a_long_tail_comes_in_parts_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(opening, "_SMALLEST_TAIL", 5000)
+    monkeypatch.setattr(opening, "_PART", 2000)
+    blob, written = layers.write([file("f", noise(9000))])
+    source = MemorySource(blob)
+    tree, _ = open_tree(source, {}, written.toc_digest)
+    assert tree is not None
+    assert tree.find(b"f")
+    end = len(blob)
+    assert sorted(source.reads) == [(end - 5000, 2000), (end - 3000, 2000), (end - 1000, 1000)]
 
 
 def test_one_read_brings_the_toc_of_a_small_layer():
