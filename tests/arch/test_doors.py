@@ -65,6 +65,31 @@ def test_the_scan_sees_imports():
     assert {"rich"} <= USED["lazybuild/cli/progress/tty.py"]
 
 
+OPEN_TO_THE_FRONTEND = ("dockerfile", "llb", "wire", "oci", "errors")
+IN_STEPS = {
+    "snapshots": {"arrange", "convert", "ghost", "order", "orders", "rank"},
+    "estargz": {"convert", "ghost", "orders"},
+    "linux": {"tracer"},
+}
+"""Rooms for the programs that the frontend runs in steps, and for what tells of them."""
+
+
+def rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lazybuild."):
+            yield node.module.split(".")[1]
+
+
+def test_the_frontend_knows_few_rooms():
+    used = {path.stem: set(rooms(path)) for path in SOURCES.glob("frontend/*.py")}
+    others = {
+        (room, name)
+        for name, found in used.items()
+        for room in found.difference(OPEN_TO_THE_FRONTEND)
+    }
+    assert others == {(room, name) for room, names in IN_STEPS.items() for name in names}
+
+
 def test_nothing_in_lazybuild_imports_the_frontend():
     assert not [
         name
