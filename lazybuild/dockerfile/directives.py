@@ -72,20 +72,16 @@ def escape_of(directive: Directive) -> str:
 
 def read_directives(text: str, path: str, escape: str) -> Directives:
     """The directives of a whole file; `escape` is what the parser's own reading found."""
-    syntax = find("syntax", text, path, any_format=True)
     check = find("check", text, path, any_format=False)
     return Directives(
         escape=escape,
-        syntax=_reference(syntax) if syntax else "",
-        cmdline=syntax.value if syntax else "",
         check=check.value if check else "",
-        syntax_span=syntax.span if syntax else None,
         check_span=check.span if check else None,
     )
 
 
-def _reference(directive: Directive) -> str:
-    """The first word, the rest being for the frontend that it names."""
+def first_word(directive: Directive) -> str:
+    """What names a frontend; the rest is for that."""
     return directive.value if directive.structured else directive.value.partition(" ")[0]
 
 

@@ -139,13 +139,10 @@ class Directive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directives:
-    """The parser directives. `syntax` is the reference alone, `cmdline` the whole value."""
+    """The parser directives but `syntax`, which is for whoever chooses a frontend."""
 
     escape: str = "\\"
-    syntax: str = ""
-    cmdline: str = ""
     check: str = ""
-    syntax_span: Span | None = None
     check_span: Span | None = None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lazybuild.dockerfile.characters import decode
-from lazybuild.dockerfile.directives import find
+from lazybuild.dockerfile.directives import find, first_word
 from lazybuild.errors import NotSupportedYetError, Span, UsageError
 from lazybuild.oci import reference
 
@@ -55,8 +55,7 @@ def foreign(
     found = find("syntax", decode(data), path, any_format=True)
     if found is None:
         return None
-    name = found.value if found.structured else found.value.partition(" ")[0]
-    return _unless_built_in(name, found.value, found.span)
+    return _unless_built_in(first_word(found), found.value, found.span)
 
 
 def _unless_built_in(name: str, line: str, span: Span | None) -> Frontend | None:

@@ -19,7 +19,6 @@ PREFIX = "github.com/moby/buildkit/"
 SUFFIX = "+json"
 CANCELLED = 1
 UNKNOWN = 2
-INVALID = 3
 NOT_FOUND = 5
 UNIMPLEMENTED = 12
 UNAVAILABLE = 14

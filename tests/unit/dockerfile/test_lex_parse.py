@@ -2,7 +2,7 @@
 
 import pytest
 
-from lazybuild.dockerfile.directives import read_directives
+from lazybuild.dockerfile.directives import find, first_word
 from lazybuild.dockerfile.dump import dump, quote
 from lazybuild.dockerfile.nodes import KEYWORDS
 from lazybuild.dockerfile.parse import parse, read
@@ -292,9 +292,9 @@ DIRECTIVES = [
 
 @pytest.mark.parametrize(("text", "syntax", "cmdline"), DIRECTIVES)
 def test_syntax(text, syntax, cmdline):
-    found = read_directives(text, "f", "\\")
-    assert (found.syntax, found.cmdline) == (syntax, cmdline)
-    assert (found.syntax_span is None) == (not syntax)
+    found = find("syntax", text, "Dockerfile", any_format=True)
+    told = (first_word(found), found.value) if found else ("", "")
+    assert told == (syntax, cmdline)
 
 
 def test_check_directive_and_places():
@@ -302,7 +302,7 @@ def test_check_directive_and_places():
     directives = parse(text).directives
     assert directives.check == "skip=all"
     assert directives.check_span.line == 2
-    assert directives.syntax_span.line == 3
+    assert find("syntax", text, "Dockerfile", any_format=True).span.line == 3
     assert parse("// check=skip=all\n".replace("//", "#") + "FROM a").directives.check == "skip=all"
 
 
