@@ -140,24 +140,20 @@ def fuse(host: Host) -> Finding:
     )
 
 
-def _in_child(trial: Callable[[], None]) -> str:
+def _in_child(action: Callable[[], None]) -> str:
     """What goes wrong in a child, as "message NUL hint"; "" if nothing does."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            trial()
-        except HostError as error:
-            os.write(writing, f"{error.message}\0{error.hint}".encode())
-        except OSError as error:
-            os.write(writing, f"{error}\0".encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
-        said = pipe.read().decode(errors="replace")
-    _, status = os.waitpid(child, 0)
+    said, status = trial.told(lambda: _complaint(action))
     return said or ("the trial died\0" if status else "")
+
+
+def _complaint(action: Callable[[], None]) -> str:
+    try:
+        action()
+    except HostError as error:
+        return f"{error.message}\0{error.hint}"
+    except OSError as error:
+        return f"{error}\0"
+    return ""
 
 
 # --- the rest ------------------------------------------------------------------------------------

@@ -29,21 +29,33 @@ class Failure:
 
 def attempt(trial: Callable[[], None]) -> Failure | None:
     """Run a trial in a child; what failed, if anything did."""
+    verdict, _ = told(lambda: _verdict(trial))
+    return None if verdict == "ok" else _failure(verdict)
+
+
+def told(work: Callable[[], str]) -> tuple[str, int]:
+    """What some work comes to in a child of this process, "" if it breaks; the child's status."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
+        code = 1
         try:
-            trial()
-            os.write(write, b"ok")
-        except OSError as failure:
-            os.write(write, f"{failure.errno} {_subject(failure)}".encode())
+            os.write(write, work().encode())
+            code = 0
         finally:
-            os._exit(0)
+            os._exit(code)
     os.close(write)
     with open(read, "rb") as pipe:
-        verdict = pipe.read().decode(errors="replace")
-    os.waitpid(child, 0)
-    return None if verdict == "ok" else _failure(verdict)
+        said = pipe.read().decode(errors="replace")
+    return said, os.waitpid(child, 0)[1]
+
+
+def _verdict(trial: Callable[[], None]) -> str:
+    try:
+        trial()
+    except OSError as failure:
+        return f"{failure.errno} {_subject(failure)}"
+    return "ok"
 
 
 def _subject(failure: OSError) -> str:

@@ -229,3 +229,12 @@ def test_ids_that_cannot_be_mapped_are_found_in_a_child(monkeypatch):
     host = Host(tier="T1", fuse=True, reason="")
     found = checkup.entered(host)
     assert (found.verdict, found.text, found.fix) == ("no", "newuidmap failed", "chmod u+s")
+
+
+def test_a_trial_that_breaks_is_no_success(monkeypatch):
+    def broken(_host):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("lazybuild.executor.ladder.enter", broken)
+    found = checkup.entered(Host(tier="T1", fuse=True, reason=""))
+    assert (found.verdict, found.text) == ("no", "the trial died")
