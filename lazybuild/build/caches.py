@@ -24,7 +24,7 @@ from lazybuild.llb.ops import SourceOp
 from lazybuild.oci import reference
 from lazybuild.oci.digest import Digest
 from lazybuild.request import BuildRequest, CacheSpec
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.images import Images
 from lazybuild.store import Layer

@@ -18,7 +18,7 @@ from lazybuild.llb.graph import Edge
 from lazybuild.request import BuildRequest
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.solve import Solver
 from lazybuild.sources.images import Images

@@ -23,7 +23,7 @@ from lazybuild.oci.image import ImageConfig, Manifest
 from lazybuild.oci.mutate import LayerMeta
 from lazybuild.request import PrefetchStats
 from lazybuild.snapshots.closure import Start
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Layer
 
 

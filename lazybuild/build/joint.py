@@ -15,7 +15,7 @@ from lazybuild.build.translate import start_of
 from lazybuild.build.workbench import Workbench
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.llb.ops import ExecOp
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.solver.solve import Solver
 from lazybuild.solver.types import KeyPlan, Selection
 from lazybuild.worker.services import AnyOf, NamespaceNeededError, Result

@@ -17,7 +17,7 @@ from lazybuild.oci.image import Index, Manifest
 from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
 from lazybuild.request import Pull
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.sources import transports
 from lazybuild.sources.images import Image, Images
 from lazybuild.sources.layouts import take_over

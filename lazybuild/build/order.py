@@ -4,7 +4,8 @@ from collections import defaultdict
 
 from lazybuild.build.trace import Uses
 from lazybuild.snapshots.closure import Start, closure
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 
 
 class Order:

@@ -31,7 +31,8 @@ from lazybuild.oci.digest import DiffID
 from lazybuild.oci.transport import Kind
 from lazybuild.request import BuildRequest, Output
 from lazybuild.snapshots.closure import closure
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, walk
 from lazybuild.sources.images import Image
 from lazybuild.store import Layer

@@ -35,7 +35,7 @@ from lazybuild.oci import codec
 from lazybuild.oci import platform as oci_platform
 from lazybuild.oci.descriptor import OCI_INDEX
 from lazybuild.request import BuildRequest, BuildResult, Target
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.tree import EmptyTree, Tree
 from lazybuild.solver.once import gather
 from lazybuild.store import disk

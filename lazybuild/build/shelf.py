@@ -6,7 +6,8 @@ from lazybuild.build.library import Library
 from lazybuild.build.lowers import Lowers
 from lazybuild.build.space import Space
 from lazybuild.oci.image import ImageConfig
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.sources.images import Image
 
 

@@ -19,7 +19,8 @@ from lazybuild.events import Noted
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.oci.digest import Digest
 from lazybuild.snapshots.lazyfs.trace import OpenTrace
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Store
 
 MEMO = "used"

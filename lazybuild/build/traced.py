@@ -4,7 +4,8 @@ import threading
 
 from lazybuild.build.space import Space
 from lazybuild.snapshots.lazyfs.trace import DirectoryLayer, TracedLayer, TreeLayer
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Layer
 
 

@@ -17,7 +17,7 @@ from lazybuild.exchange.places import Place, manifest_of
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.oci.digest import Digest
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Layer
 
 

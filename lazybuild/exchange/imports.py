@@ -21,7 +21,7 @@ from lazybuild.oci import digest as digests
 from lazybuild.oci.descriptor import TOC_DIGEST
 from lazybuild.oci.digest import Digest
 from lazybuild.oci.ranges import RangeReader
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Layer, Store
 from lazybuild.worker.records import Records
 from lazybuild.worker.services import Result

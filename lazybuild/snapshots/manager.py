@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lazybuild.errors import BuildError
@@ -38,6 +38,7 @@ from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.lowers import LowerSource
 from lazybuild.snapshots.merged import MergedTree
 from lazybuild.snapshots.recovery import recover
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import LayerTree, Tree
 from lazybuild.store import Layer, Store
@@ -70,29 +71,6 @@ def stacked() -> None:
 def no_folder(layer: Layer) -> Path | None:
     del layer
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A file system: layer ids, bottom first; none is scratch. `beside` are those that the same op
-    has made with it, its outputs from 1 on.
-    """
-
-    layers: tuple[str, ...] = ()
-    beside: tuple["Snapshot", ...] = ()
-
-    def over(self, layer: str) -> "Snapshot":
-        return Snapshot((*self.layers, layer))
-
-    def output(self, number: int) -> "Snapshot":
-        """One output alone of the op that made this."""
-        return self.beside[number - 1] if number else Snapshot(self.layers)
-
-
-def together(made: Sequence[Snapshot]) -> Snapshot:
-    """The outputs of one op, in order."""
-    first, *others = made
-    return Snapshot(first.layers, tuple(others))
 
 
 class Snapshots:

@@ -19,7 +19,7 @@ from lazybuild.oci.platform import Platform
 from lazybuild.oci.reference import Reference
 from lazybuild.oci.transport import HOST
 from lazybuild.request import Pull
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.store import Layer, Store
 
 if TYPE_CHECKING:

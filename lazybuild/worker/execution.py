@@ -17,7 +17,7 @@ from lazybuild.linux.ownernotes import ROOT
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import ExecOp, Meta
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot, together
+from lazybuild.snapshots.snapshot import Snapshot, together
 from lazybuild.snapshots.steps import Running
 from lazybuild.solver.once import StoppedError
 from lazybuild.store.disk import is_full

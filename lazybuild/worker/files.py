@@ -9,7 +9,7 @@ from lazybuild.llb.ops import FileOp
 from lazybuild.snapshots import fileop
 from lazybuild.snapshots.closure import closure
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot, together
+from lazybuild.snapshots.snapshot import Snapshot, together
 from lazybuild.worker import keys
 from lazybuild.worker.services import Result, Services
 

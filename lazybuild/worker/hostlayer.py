@@ -3,7 +3,7 @@
 from lazybuild.llb.ops import NO_INPUT, CopyAction, FileAction, FileOp
 from lazybuild.snapshots import fileop
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.worker.services import Services
 
 _ALL = FileOp(

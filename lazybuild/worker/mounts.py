@@ -9,7 +9,7 @@ from lazybuild.executor.spec import BindMount, FileMount, StepMount, TmpfsMount
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SHM, ExecOp, Mount, MountType
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.steps import Running
 from lazybuild.worker import agents, caches, hostlayer, secrets
 from lazybuild.worker.services import Result, Services

@@ -3,7 +3,7 @@
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import outputs
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot, together
+from lazybuild.snapshots.snapshot import Snapshot, together
 from lazybuild.store import Store
 from lazybuild.worker.services import Result
 

@@ -7,7 +7,8 @@ from lazybuild.estargz.entry import Item
 from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.snapshots import fileop
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.solver.types import KeyPlan
 from lazybuild.sources.git import GitSources, request_of
 from lazybuild.sources.http import HttpSources

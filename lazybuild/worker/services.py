@@ -15,7 +15,8 @@ from lazybuild.llb.ops import SourceOp
 from lazybuild.request import OnFailure, Secret, SshAgent
 from lazybuild.snapshots.closure import Start
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.solver.types import KeyPlan
 from lazybuild.store import Store
 

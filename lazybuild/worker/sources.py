@@ -6,7 +6,7 @@ from lazybuild.llb.graph import Vertex
 from lazybuild.llb.ops import SourceOp
 from lazybuild.oci import platform, reference
 from lazybuild.oci.reference import Reference
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.solver.types import KeyPlan
 from lazybuild.sources.images import Images
 from lazybuild.sources.local import LocalSources

@@ -11,7 +11,7 @@ from lazybuild.llb.ops import DiffOp, ExecOp, FileOp, MergeOp, SourceOp
 from lazybuild.snapshots.contenthash import Selection as Content
 from lazybuild.snapshots.contenthash import content_digest
 from lazybuild.snapshots.hosttree import HostTree
-from lazybuild.snapshots.manager import Snapshot
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.tree import Tree
 from lazybuild.solver.types import KeyPlan, Selection
 from lazybuild.store import disk

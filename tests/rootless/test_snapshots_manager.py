@@ -20,7 +20,8 @@ from lazybuild.oci.digest import DiffID, of
 from lazybuild.snapshots.diff import layer_items
 from lazybuild.snapshots.dirtree import DirTree
 from lazybuild.snapshots.lowers import EagerLower
-from lazybuild.snapshots.manager import Snapshot, Snapshots
+from lazybuild.snapshots.manager import Snapshots
+from lazybuild.snapshots.snapshot import Snapshot
 from lazybuild.snapshots.toctree import TocTree
 from lazybuild.snapshots.tree import walk
 from lazybuild.store import Layer, Store

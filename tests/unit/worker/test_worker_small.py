@@ -5,7 +5,7 @@ import pytest
 from lazybuild.errors import BuildError
 from lazybuild.llb.graph import Vertex, VertexOptions
 from lazybuild.llb.ops import ExecOp, MergeOp, Meta, SourceOp
-from lazybuild.snapshots.manager import Snapshot, together
+from lazybuild.snapshots.snapshot import Snapshot, together
 from lazybuild.worker.worker import MAX_LAYERS, merge
 
 
