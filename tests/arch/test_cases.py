@@ -18,6 +18,7 @@ NUMBERS = {
     "commands": range(62, 78),
     "registries": range(78, 91),
     "secrets": range(91, 95),
+    "graphs": range(95, 97),
     "outputs": range(97, 101),
     "faults": range(1, 41),
 }

@@ -4,6 +4,7 @@ import json
 import subprocess
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from support.building import Builder
@@ -12,6 +13,7 @@ from support.repositories import Repositories
 
 pytestmark = pytest.mark.rootless
 
+HOSTILE = Path(__file__).parents[2] / "testdata" / "hostile-graphs.txt"
 EPOCH = ("--source-date-epoch", "1700000000")
 
 
@@ -283,6 +285,11 @@ refused('is not a number', 'FROM scratch', **{'shm-size': '-1'})
 refused('unknown instruction', 'FRM scratch')
 gateway.give(Outcome(refs={'': ''}))
 """)
+
+
+def test_graphs_of_nobody_honest_are_refused_with_their_reasons(scripted, base):
+    made = scripted(f"base = image({base!r})\n{HOSTILE.read_text()}")
+    assert "Traceback" not in made.err
 
 
 def test_a_step_that_fails_is_the_failure_of_the_build_unless_the_frontend_goes_on(scripted, base):
