@@ -9,7 +9,7 @@ from lazybuild.bridge import files
 from lazybuild.bridge.conversation import Conversation
 from lazybuild.bridge.granted import Grants
 from lazybuild.bridge.refs import Refs
-from lazybuild.errors import LazybuildError
+from lazybuild.errors import BuildError, LazybuildError
 from lazybuild.events import Sink, Warned
 from lazybuild.llb.graph import Edge
 from lazybuild.llb.ops import Platform, SourceOp
@@ -20,6 +20,7 @@ from lazybuild.wire.filesync import SentFile
 from lazybuild.wire.gateway import FoundImage, Offer, Outcome
 
 MAX_WARNINGS = 1000
+MAX_STATEMENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,10 @@ class Bridge:
             self._sink(warning)
 
     def give(self, outcome: Outcome) -> None:
-        for ref in outcome.refs.values():
+        stated = [one for each in outcome.statements.values() for one in each]
+        if len(stated) > MAX_STATEMENTS:
+            raise BuildError(f"a frontend states more than {MAX_STATEMENTS} things of an image")
+        for ref in (*outcome.refs.values(), *(statement.ref for statement in stated)):
             self.refs.get(ref)
         self._talk.end()
         self.outcome = outcome

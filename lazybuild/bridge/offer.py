@@ -12,7 +12,7 @@ FRONTEND = (
     "gateway.warnings",
     "resolveimage", "resolveimage.resolvemode", "source.metaresolver",
     "readfile", "readdir", "statfile",
-    "return", "returnmap", "proto.refarray", "reference.output",
+    "return", "returnmap", "proto.refarray", "reference.output", "reference.attestations",
     "frontend.inputs", "frontend.caps",
 )  # fmt: skip
 LLB = (

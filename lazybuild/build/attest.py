@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from lazybuild import __version__
 from lazybuild.build.finish import Built
+from lazybuild.build.jobs import Part
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.events import Sink, Warned
@@ -31,11 +32,12 @@ TOOL = f"lazybuild-{__version__}"
 
 
 def attest(
-    space: Space, request: BuildRequest, compiled: Compiled, built: Built, tree: Tree
+    space: Space, request: BuildRequest, part: Part, built: Built, tree: Tree
 ) -> Attestation | None:
     """Its blobs are in the store. None when nothing was to be stated."""
-    predicates = list(_predicates(space, request, compiled, tree))
-    return attached(space, request, built.descriptor, str(compiled.platform), predicates)
+    predicates = [*_predicates(space, request, part.compiled, tree), *part.stated]
+    want = str(part.compiled.platform)
+    return attached(space, request, built.descriptor, want, predicates)
 
 
 def attached(

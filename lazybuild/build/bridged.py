@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
 
-from lazybuild.bridge import process
+from lazybuild.bridge import files, process
 from lazybuild.bridge.answers import Bridge, Given, Made
 from lazybuild.bridge.conversation import Conversation, Patience
 from lazybuild.bridge.granted import Grants
@@ -25,24 +25,25 @@ from lazybuild.build.collect import task
 from lazybuild.build.engine import Engine
 from lazybuild.build.frontend_options import LOCAL, filename, has_own_file, options
 from lazybuild.build.inputs import MAIN, Inputs
+from lazybuild.build.jobs import Part
 from lazybuild.build.resolver import ImageResolver
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.draft import DEFAULT_PATH
-from lazybuild.dockerfile.options import Compiled
 from lazybuild.dockerfile.syntax import BUILT_IN, Frontend, is_dockerfile_frontend
 from lazybuild.errors import BuildError, LazybuildError, UsageError
 from lazybuild.events import Noted, Sink, VertexLog
 from lazybuild.executor.spec import StepSpec
+from lazybuild.exporters.attestation import Predicate
 from lazybuild.llb.graph import Edge, Vertex, VertexOptions
 from lazybuild.llb.ops import ExecOp, Meta, Mount, NetworkMode, Platform, SourceOp
 from lazybuild.oci import codec, platform, reference
 from lazybuild.request import BuildRequest
-from lazybuild.snapshots.tree import Tree
+from lazybuild.snapshots.tree import EmptyTree, Tree
 from lazybuild.sources.images import Image
 from lazybuild.wire.asked import Call, FoundSource, UnimplementedError
 from lazybuild.wire.bridge import worker_json
 from lazybuild.wire.encode import encode
-from lazybuild.wire.gateway import FoundImage, Offer, Outcome
+from lazybuild.wire.gateway import FoundImage, Offer, Outcome, Statement
 from lazybuild.worker.services import AnyOf, scheme
 
 IMAGE = "docker-image://"
@@ -73,14 +74,31 @@ def granted(given: Inputs) -> Iterator[Inputs]:
         yield replace(given, directories={**given.directories, LOCAL: place})
 
 
-def build(
-    space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink
-) -> Compiled:
+def build(space: Space, request: BuildRequest, given: Inputs, engine: Engine, sink: Sink) -> Part:
     """What the frontend of `given` makes of it. The space must have been entered."""
     work = _Work(space, request, given, engine, sink)
     with work.talking() as bridge:
-        made = compiled(work.outcome(bridge), bridge.refs, translate.here(), request.epoch)
-    return replace(made, stage=request.target)
+        outcome = work.outcome(bridge)
+        made = compiled(outcome, bridge.refs, translate.here(), request.epoch)
+        stated = [
+            _predicate(statement, bridge.refs.get(statement.ref), engine, request)
+            for each in outcome.statements.values()
+            for statement in each
+        ]
+    return Part(compiled=replace(made, stage=request.target), stated=tuple(stated))
+
+
+def _predicate(
+    statement: Statement, head: Edge | None, engine: Engine, request: BuildRequest
+) -> Predicate:
+    tree = engine.look(head, request.stop) if head is not None else EmptyTree()
+    try:
+        body = json.loads(files.read(tree, statement.path, offset=0, length=None))
+    except (ValueError, RecursionError) as error:
+        raise BuildError(f"what the frontend states in {statement.path} is no JSON") from error
+    if not isinstance(body, dict):
+        raise BuildError(f"what the frontend states in {statement.path} is no JSON object")
+    return Predicate(type=statement.type, body=body)
 
 
 def ask(
@@ -187,6 +205,8 @@ class _Work:
         )
         with work.talking() as bridge:
             outcome = work.outcome(bridge)
+        if outcome.statements:
+            raise UnimplementedError("attestations of a called frontend are not in lazybuild")
         return Made(
             heads={name: bridge.refs.get(ref) for name, ref in outcome.refs.items()},
             metadata=outcome.metadata,

@@ -11,15 +11,17 @@ from lazybuild.build.inputs import Inputs
 from lazybuild.build.space import Space
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import LazybuildError
+from lazybuild.exporters.attestation import Predicate
 from lazybuild.llb.graph import Vertex, walk
 from lazybuild.request import BuildRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One image of a target, that for one platform."""
+    """One image of a target, that for one platform, and what its frontend states of it."""
 
     compiled: Compiled
+    stated: tuple[Predicate, ...] = ()
 
     @property
     def heads(self) -> tuple[Vertex, ...]:

@@ -43,7 +43,7 @@ def _predicate(space: Space, layer: Descriptor) -> Predicate:
         raise IntegrityError(f"{layer.digest}: {layer.media_type} where a statement should be")
     try:
         statement = json.loads(space.store.blobs.read(layer.digest, MAX_STATEMENT))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{layer.digest}: a statement that can't be read") from error
     body = statement.get("predicate") if isinstance(statement, dict) else None
     if not isinstance(body, dict):

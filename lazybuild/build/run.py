@@ -199,26 +199,27 @@ def _compiled(job: Job, platform: str) -> Part:
     if len(request.platforms) > 1:
         request = replace(request, platforms=(platform,))
     make = _by_frontend if job.given.frontend is not None else _by_us
-    compiled = make(job, request)
-    job.engine.date(compiled.epoch)
-    if compiled.head is not None:
-        platforms.require_runnable(compiled.head.vertex)
-    return Part(compiled=compiled)
+    part = make(job, request)
+    job.engine.date(part.compiled.epoch)
+    for head in part.heads:
+        platforms.require_runnable(head)
+    return part
 
 
-def _by_us(job: Job, request: BuildRequest) -> Compiled:
+def _by_us(job: Job, request: BuildRequest) -> Part:
     several = len(job.request.platforms) > 1
     options = replace(translate.compile_options(request, job.given), multi_platform=several)
     root = job.given.directories.get(job.given.context.removeprefix(LOCAL))
     resolver = ImageResolver(job.engine.images, job.events, store=job.space.store, root=root)
-    return compile_checked(request, job.given, options, resolver, job.events)
+    found = compile_checked(request, job.given, options, resolver, job.events)
+    return Part(compiled=found)
 
 
-def _by_frontend(job: Job, request: BuildRequest) -> Compiled:
+def _by_frontend(job: Job, request: BuildRequest) -> Part:
     from lazybuild.build import bridged  # noqa: PLC0415 - it was found before
 
     found = bridged.build(job.space, request, job.given, job.engine, job.events)
-    return renamed(found, job.names)
+    return replace(found, compiled=renamed(found.compiled, job.names))
 
 
 # --- from files to images ------------------------------------------------------------------------
@@ -297,7 +298,7 @@ def _stated(job: Job, part: Part, built: Built, tree: Tree) -> Attestation | Non
         return None
     from lazybuild.build.attest import attest  # noqa: PLC0415 - few builds need it
 
-    return attest(job.space, job.request, part.compiled, built, tree)
+    return attest(job.space, job.request, part, built, tree)
 
 
 def _inside(space: Space, action: Callable[[], T]) -> T:

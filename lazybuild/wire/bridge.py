@@ -30,7 +30,15 @@ from lazybuild.wire.decode import decode, read_platform, texts
 from lazybuild.wire.encode import encode, platform_message
 from lazybuild.wire.faults import Place, RemoteError
 from lazybuild.wire.filesync import stat_message
-from lazybuild.wire.gateway import OCI_LAYOUT, SERVICE, FoundImage, Outcome, WorkerInfo
+from lazybuild.wire.gateway import (
+    IN_TOTO,
+    OCI_LAYOUT,
+    SERVICE,
+    FoundImage,
+    Outcome,
+    Statement,
+    WorkerInfo,
+)
 
 THREADS = 16
 MAX_CALLS = 64
@@ -38,6 +46,9 @@ MAX_DETAILS = 4 << 10
 """Bytes of an error's details: they go into a header, and a longer one is not taken."""
 
 IMAGE = "docker-image://"
+SELF = 0
+"""The kind of a subject that is the image."""
+
 _Asked = TypeVar("_Asked", bound=Message)
 
 
@@ -387,6 +398,19 @@ def _outcome(result: pb.Result) -> Outcome:
             refs = dict(result.refsDeprecated.refs)
         case _:
             refs = {}
-    if result.attestations:
-        raise UnimplementedError("attestations of a frontend are not supported by lazybuild")
-    return Outcome(refs=refs, metadata=dict(result.metadata))
+    statements = {
+        name: tuple(_statement(each) for each in found.attestation)
+        for name, found in result.attestations.items()
+    }
+    return Outcome(refs=refs, metadata=dict(result.metadata), statements=statements)
+
+
+def _statement(given: pb.Attestation) -> Statement:
+    """One predicate about the image itself; what else there could be is refused."""
+    if given.kind != IN_TOTO:
+        raise UnimplementedError("bundles of attestations are not supported by lazybuild")
+    if any(subject.kind != SELF or subject.name for subject in given.inTotoSubjects):
+        raise UnimplementedError("attestations about others are not supported by lazybuild")
+    if not given.inTotoPredicateType:
+        raise BuildError("an attestation without the type of its predicate")
+    return Statement(type=given.inTotoPredicateType, ref=given.ref.id, path=given.path)

@@ -287,6 +287,31 @@ gateway.give(Outcome(refs={'': ''}))
 """)
 
 
+STATES = """
+from lazybuild.wire.gateway import Statement
+data = {text!r}
+write = FileAction(action=MkFileAction(path='/s.json', mode=0o644, data=data), output=0)
+ref = solve(Edge(Vertex(op=FileOp(actions=(write,)))))
+said = Statement(type='https://a.test/b', ref=ref, path='/s.json')
+image = solve(local('context'))
+gateway.give(Outcome(refs={{'': image}}, statements={{'linux/amd64': (said,)}}))
+"""
+
+
+def test_what_a_frontend_states_stands_beside_the_image(scripted, builder):
+    archive = builder.folder / "image"
+    output = ("-o", f"type=oci,dest={archive},tar=false", "--sbom")
+    scripted(STATES.format(text=b'{"a": 1}'), *output)
+    blobs = [path.read_bytes() for path in (archive / "blobs/sha256").iterdir()]
+    found = [json.loads(data) for data in blobs if data.startswith(b'{\n  "_type"')]
+    stated = {one["predicateType"]: one["predicate"] for one in found}
+    assert stated.pop("https://a.test/b") == {"a": 1}
+    assert list(stated) == ["https://spdx.dev/Document"]
+    for text in (b"[1]", b"no JSON", b"[" * 100_000):
+        made = scripted(STATES.format(text=text), *output, expect=1)
+        assert "what the frontend states in /s.json is no JSON" in made.err
+
+
 def test_graphs_of_nobody_honest_are_refused_with_their_reasons(scripted, base):
     made = scripted(f"base = image({base!r})\n{HOSTILE.read_text()}")
     assert "Traceback" not in made.err

@@ -83,7 +83,7 @@ class Attestations(_message.Message):
     def __init__(self, attestation: _Optional[_Iterable[_Union[Attestation, _Mapping]]] = ...) -> None: ...
 
 class Attestation(_message.Message):
-    __slots__ = ("kind", "metadata", "ref", "path", "inTotoPredicateType")
+    __slots__ = ("kind", "metadata", "ref", "path", "inTotoPredicateType", "inTotoSubjects")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -96,12 +96,24 @@ class Attestation(_message.Message):
     REF_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     INTOTOPREDICATETYPE_FIELD_NUMBER: _ClassVar[int]
+    INTOTOSUBJECTS_FIELD_NUMBER: _ClassVar[int]
     kind: int
     metadata: _containers.ScalarMap[str, bytes]
     ref: Ref
     path: str
     inTotoPredicateType: str
-    def __init__(self, kind: _Optional[int] = ..., metadata: _Optional[_Mapping[str, bytes]] = ..., ref: _Optional[_Union[Ref, _Mapping]] = ..., path: _Optional[str] = ..., inTotoPredicateType: _Optional[str] = ...) -> None: ...
+    inTotoSubjects: _containers.RepeatedCompositeFieldContainer[InTotoSubject]
+    def __init__(self, kind: _Optional[int] = ..., metadata: _Optional[_Mapping[str, bytes]] = ..., ref: _Optional[_Union[Ref, _Mapping]] = ..., path: _Optional[str] = ..., inTotoPredicateType: _Optional[str] = ..., inTotoSubjects: _Optional[_Iterable[_Union[InTotoSubject, _Mapping]]] = ...) -> None: ...
+
+class InTotoSubject(_message.Message):
+    __slots__ = ("kind", "digest", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    digest: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    def __init__(self, kind: _Optional[int] = ..., digest: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ReturnRequest(_message.Message):
     __slots__ = ("result", "error")

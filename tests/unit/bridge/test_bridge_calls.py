@@ -16,7 +16,7 @@ from lazybuild.wire.decode import decode
 from lazybuild.wire.encode import Style, Text, encode
 from lazybuild.wire.faults import NOT_FOUND, UNIMPLEMENTED, Place, RemoteError, place_of, status
 from lazybuild.wire.filesync import GO_DIR, GO_SYMLINK
-from lazybuild.wire.gateway import Lookup, Outcome
+from lazybuild.wire.gateway import Lookup, Outcome, Statement
 
 
 def solved(talk, head=None):
@@ -375,8 +375,28 @@ def test_a_graph_that_makes_no_sense(talk):
     refused(lambda: talk.raw.call("Solve", request, pb.SolveResponse), "not in the definition")
 
 
-def test_attestations_are_refused(talk):
-    result = pb.Result(attestations={"a": pb.Attestations(attestation=[pb.Attestation()])})
+def test_what_a_frontend_states_of_its_image(talk):
+    said = Statement(type="https://a.test/b", ref=solved(talk), path="/s.json")
+    talk.gateway.give(Outcome(refs={"": ""}, statements={"linux/amd64": (said,)}))
+    assert talk.bridge.outcome.statements == {"linux/amd64": (said,)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "without the type"),
+        ({"kind": 1}, "bundles of attestations"),
+        ({"inTotoSubjects": [{"kind": 1}]}, "about others"),
+        ({"inTotoPredicateType": "t", "ref": {"id": "no"}}, "no ref is called"),
+    ],
+)
+def test_what_it_can_not_state_is_refused(talk, fields, text):
+    result = pb.Result(attestations={"a": {"attestation": [fields]}})
     request = pb.ReturnRequest(result=result)
-    refused(lambda: talk.raw.call("Return", request, pb.ReturnResponse), "attestations")
+    refused(lambda: talk.raw.call("Return", request, pb.ReturnResponse), text)
     assert talk.bridge.outcome is None
+
+
+def test_what_it_states_is_bounded(talk):
+    said = (Statement(type="t", ref="", path="x"),) * 65
+    refused(lambda: talk.gateway.give(Outcome(statements={"a": said})), "more than 64 things")
