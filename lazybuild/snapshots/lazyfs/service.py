@@ -31,6 +31,7 @@ from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.source import FileSource
 from lazybuild.snapshots.lazyfs.speculate import Speculator
 from lazybuild.snapshots.lazyfs.view import View
+from lazybuild.store import Place, Store
 
 if TYPE_CHECKING:
     from lazybuild.registry.client import Registry
@@ -128,7 +129,7 @@ class Service:
 
     def _source(self, ask: messages.Add, digest: Digest) -> Source:
         if ask.blob:
-            return FileSource(Path(ask.blob), ask.offset, ask.length)
+            return FileSource(Place(path=ask.blob, offset=ask.offset, size=ask.length))
         descriptor = Descriptor(
             media_type=ask.media_type,
             digest=digest,
@@ -213,8 +214,6 @@ class Service:
 
     def whole(self, digest: str) -> str:
         """The blob as a file in the store, fetched unless it is one already."""
-        from lazybuild.store import Store  # noqa: PLC0415  few builds need it
-
         layer = self._layer(digest)
         blobs = Store(self._store).blobs
         if not blobs.has(layer.digest):
@@ -223,7 +222,7 @@ class Service:
                     ingest.write(block)
                 ingest.commit(layer.digest)
         place = blobs.place(layer.digest)
-        layer.source = FileSource(Path(place.path), place.offset, place.size)
+        layer.source = FileSource(place)
         return place.path
 
     def _blocks(self, layer: LazyLayer) -> Iterator[bytes]:
