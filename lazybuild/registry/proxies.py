@@ -1,5 +1,6 @@
 """Which proxy a URL goes through, by the usual variables. Pure; loopback is never proxied."""
 
+import base64
 import urllib.parse
 from collections.abc import Callable, Mapping
 
@@ -22,6 +23,16 @@ def choose_proxy(environ: Mapping[str, str]) -> Callable[[str], str]:
         return proxy if "://" in proxy else f"http://{proxy}"
 
     return proxy_for
+
+
+def authorization(proxy: str) -> dict[str, str]:
+    """The header that tells a proxy who asks, if its URL has a name and a password (RFC 7617)."""
+    parts = urllib.parse.urlsplit(proxy)
+    if not parts.username:
+        return {}
+    pair = f"{parts.username}:{parts.password or ''}"
+    encoded = base64.b64encode(urllib.parse.unquote_to_bytes(pair)).decode()
+    return {"Proxy-Authorization": f"Basic {encoded}"}
 
 
 def _value(environ: Mapping[str, str], name: str) -> str:

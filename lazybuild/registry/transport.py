@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import urllib3
@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from lazybuild import __version__
 from lazybuild.registry.calls import CONNECT, Call, Timeouts, Traffic
 from lazybuild.registry.dial import dial
+from lazybuild.registry.proxies import authorization
 from lazybuild.registry.redact import printable
 from lazybuild.registry.retry import Clock, Kind, Trouble
 
@@ -195,11 +196,13 @@ class Transport:
         stall = min(call.stall or self._timeouts.stall, left)
         timeout = urllib3.Timeout(connect=min(self._timeouts.connect, left), read=stall)
         with _worded():
-            response = self._pool(call).urlopen(
+            pool = self._pool(call)
+            through = pool.proxy is not None and pool.scheme == "http"
+            response = pool.urlopen(
                 call.method,
-                _target(call.url),
+                call.url if through else _target(call.url),
                 body=call.body() if call.body else None,
-                headers=_headers(call),
+                headers={**_headers(call), **(pool.proxy_headers if through else {})},
                 timeout=timeout,
                 retries=False,
                 redirect=False,
@@ -223,8 +226,12 @@ class Transport:
     def _manager(self, proxy: str) -> urllib3.PoolManager:
         manager = self._managers.get(proxy)
         if manager is None:
-            kind = {"num_pools": 64, "maxsize": self._connections, "block": False}
-            fresh = urllib3.ProxyManager(proxy, **kind) if proxy else urllib3.PoolManager(**kind)  # type: ignore[arg-type]  # one dict for both
+            kind: dict[str, Any] = {"num_pools": 64, "maxsize": self._connections, "block": False}
+            fresh = (
+                urllib3.ProxyManager(proxy, proxy_headers=authorization(proxy), **kind)
+                if proxy
+                else urllib3.PoolManager(**kind)
+            )
             fresh.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
             manager = self._managers.setdefault(proxy, fresh)
         return manager

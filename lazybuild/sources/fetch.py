@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from lazybuild import __version__
 from lazybuild.errors import BuildError, RegistryError
+from lazybuild.registry.proxies import authorization
 from lazybuild.registry.redact import shown
 from lazybuild.registry.trust import NotTrustedError, Origin, follow, origin
 
@@ -129,8 +130,10 @@ def _once(url: str, headers: Mapping[str, str], policy: Policy) -> Response:
     connection = _connection(url, policy)
     agent = {"User-Agent": f"lazybuild/{__version__}", "Accept-Encoding": "identity"}
     try:
-        target = _target(url, absolute=bool(policy.proxy(url)))
-        connection.request("GET", target, headers={**agent, **headers, "Connection": "close"})
+        proxy = policy.proxy(url) if place_of(url).scheme == "http" else ""
+        target = _target(url, absolute=bool(proxy))
+        said = {**agent, **headers, **authorization(proxy), "Connection": "close"}
+        connection.request("GET", target, headers=said)
         return Response(url, connection.getresponse())
     except BaseException:
         connection.close()
@@ -141,7 +144,7 @@ def _target(url: str, *, absolute: bool) -> str:
     """What stands in the request line: the whole URL for a proxy that doesn't tunnel."""
     parts = urlsplit(url)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    return f"http://{parts.netloc}{path}" if absolute and parts.scheme == "http" else path
+    return f"http://{parts.netloc}{path}" if absolute else path
 
 
 def place_of(url: str) -> Origin:
@@ -175,7 +178,7 @@ def _by_proxy(place: Origin, proxy: str, policy: Policy) -> http.client.HTTPConn
     if place.scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=policy.timeout)
     connection = http.client.HTTPSConnection(host, port, timeout=policy.timeout)
-    connection.set_tunnel(place.host, place.port)
+    connection.set_tunnel(place.host, place.port, authorization(proxy))
     return connection
 
 

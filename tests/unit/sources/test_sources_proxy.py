@@ -1,9 +1,9 @@
 """Downloads through a proxy: whole URLs for http, a tunnel for https."""
 
-import socket
-import threading
+import gc
 
 import pytest
+from support.proxy import proxy
 from support.web import Answer, web
 
 from lazybuild.build.remotes import downloads
@@ -33,21 +33,26 @@ def test_a_build_asks_the_proxy_of_its_environment(store):
     assert proxy.asked[0].headers["host"] == "files.invalid"
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # http.client leaves a refused one open
 def test_https_is_tunnelled(store):
-    heads = []
-
-    def refuse(server):
-        with server.accept()[0] as client:
-            heads.append(client.recv(4096))
-            client.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=refuse, args=(server,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        policy = Policy(timeout=5, attempts=1, proxy=lambda _: url)
+    with proxy(None) as between:
+        policy = Policy(timeout=5, attempts=1, proxy=lambda _: between.url("me:secret@"))
         asking = HttpSources(store=store, policy=policy)
-        with pytest.raises(RegistryError, match="403"):
+        with pytest.raises(RegistryError, match="407") as caught:
             asking.file(SourceOp(identifier="https://files.invalid/a"))
-        thread.join()
-    assert heads[0].startswith(b"CONNECT files.invalid:443 ")
+    assert between.heads[0].startswith("CONNECT files.invalid:443 ")
+    assert "Proxy-Authorization: Basic bWU6c2VjcmV0" in between.heads[0]
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+    del caught, asking
+    gc.collect()
+
+
+def test_plain_http_tells_the_proxy_who_asks(store):
+    with web() as site:
+        site.answers["http://files.invalid/a"] = Answer(b"by proxy")
+        place = site.url.replace("http://", "http://me:secret@")
+        asking = HttpSources(store=store, policy=Policy(timeout=5, proxy=lambda _: place))
+        asking.file(SourceOp(identifier="http://files.invalid/a"))
+    assert site.asked[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
