@@ -191,9 +191,10 @@ def read_regular(path: Path, limit: int, root: Path | None = None) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UsageError(f"{path} is not a regular file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(f"{path} is not a regular file")
         if root is not None and _leads_out(path, fd, root):
             raise UsageError(f"{path} leads out of the context {root}")
         data = file.read(limit + 1)

@@ -12,6 +12,8 @@ from lazybuild.errors import Span
 _RULE = "-" * 20
 _AROUND = 4
 """How many lines stand around a single line (half of it around several)."""
+_LONGEST = 2000
+"""How much of a line is shown."""
 _MASK = "xxxxx"
 _TOKEN = re.compile(r"(https?://)[^\s/@\"']+@", re.IGNORECASE)
 _PASSWORD = re.compile(r"([a-z][a-z0-9+.-]{0,15}://[^\s/:@\"']*):[^\s/@\"']+@", re.IGNORECASE)
@@ -26,7 +28,7 @@ def excerpt(source: str, span: Span, *, underline: bool = True) -> str:
     first, last = _window(start, end, len(lines))
     shown = [f"{span.path}:{start}", _RULE]
     for number in range(first, last + 1):
-        line = masked(_printable(lines[number - 1].rstrip("\r")))
+        line = masked(_printable(lines[number - 1].rstrip("\r")))[:_LONGEST]
         mark = ">>>" if start <= number <= end else "   "
         shown.append(f" {number:3} | {mark} {line}")
         if underline and number == start == span.end_line and span.column:

@@ -15,6 +15,7 @@ from lazybuild.dockerfile.nodes import whole_lines
 from lazybuild.errors import DockerfileError
 from lazybuild.llb.patterns import BadPatternError, Pattern, compile_pattern
 
+SHOWN = 200  # characters of a pattern in an error
 _EVERYTHING = frozenset({"*", "**", "**/*"})
 
 
@@ -66,7 +67,7 @@ def read_patterns(data: bytes, path: str) -> tuple[str, ...]:
         except BadPatternError as error:
             span = whole_lines(path, number, number)
             raise DockerfileError(
-                f'bad pattern "{pattern}": {error}', span=span, source=text
+                f'bad pattern "{pattern[:SHOWN]}": {error}', span=span, source=text
             ) from None
         patterns.append(pattern)
     return tuple(patterns)

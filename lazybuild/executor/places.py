@@ -120,7 +120,7 @@ class Places:
         try:
             status = os.fstat(found)
             if stat.S_ISDIR(status.st_mode) != directory:
-                wanted = "a directory" if directory else "a file"
+                wanted = "directory" if directory else "file"
                 raise BuildError(f"cannot mount over {dest}: the image has no {wanted} there")
             if os.path.samestat(status, os.fstat(self._root)):
                 raise BuildError(f"cannot mount over {dest}: it leads to the root directory")

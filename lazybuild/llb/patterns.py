@@ -19,6 +19,8 @@ _CLASS_CHAR = re.compile(r"\\(.)|([^\\\]\-])", re.DOTALL)
 
 MOVES = 4096
 """Steps of a pattern that are remembered; beyond it begins anew, however the paths are made."""
+MAX_PATTERN = 4096
+"""Characters of one, as of a path."""
 
 
 class BadPatternError(ValueError):
@@ -117,7 +119,11 @@ def _shallow(text: str) -> Pattern | None:
 
 
 def compile_pattern(text: str, tokens: re.Pattern[str] = _TOKEN) -> Pattern:
-    """Fails with BadPatternError on what Go's filepath.Match or its regexp would refuse."""
+    """Fails with BadPatternError on what Go's filepath.Match or its regexp would refuse, and on
+    what is longer than a path can be: each state costs time at each name.
+    """
+    if len(text) > MAX_PATTERN:
+        raise BadPatternError(f"it is too long, with {len(text)} characters")
     pattern = Pattern(text=text)
     position = 0
     while position < len(text):

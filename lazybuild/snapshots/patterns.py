@@ -11,7 +11,7 @@ from lazybuild.errors import BuildError
 from lazybuild.llb.patterns import BadPatternError, Pattern, compile_pattern, go_match
 from lazybuild.snapshots import paths
 
-MAX_PATTERN = 4096
+SHOWN = 200  # characters of a pattern in an error
 
 Matched = tuple[bool, ...]
 
@@ -72,8 +72,6 @@ def _reaches(segments: tuple[str, ...], parts: list[str]) -> bool:
 
 
 def _compile(text: str) -> _Pattern:
-    if len(text) > MAX_PATTERN:
-        raise BuildError(f"a pattern of {len(text)} characters is too long: {text[:40]!r}...")
     negated = text.startswith("!")
     body = paths.clean(text[negated:].strip())
     if not body:
@@ -81,5 +79,5 @@ def _compile(text: str) -> _Pattern:
     try:
         compiled = compile_pattern(body)
     except BadPatternError as error:
-        raise BuildError(f"syntax error in pattern: {text}: {error}") from error
+        raise BuildError(f"syntax error in pattern: {text[:SHOWN]}: {error}") from error
     return _Pattern(compiled, negated, tuple(body.split("/")))

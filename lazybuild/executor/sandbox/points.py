@@ -148,7 +148,7 @@ def mount_over(root: int, path: str, tree: int, stubs: list[Stub]) -> None:
     directory = is_directory(tree)
     target = walk(root, path, stubs, directory=directory)
     if is_directory(target) != directory:
-        wanted = "a directory" if directory else "a file"
+        wanted = "directory" if directory else "file"
         raise RefusedError("build", f"cannot mount over {path}: the image has no {wanted} there")
     if os.path.samestat(os.fstat(target), os.fstat(root)):
         raise RefusedError("build", f"cannot mount over {path}: it leads to the root directory")
