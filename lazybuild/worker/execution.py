@@ -25,6 +25,7 @@ from lazybuild.worker import mounts, secrets
 from lazybuild.worker.services import AnyOf, NamespaceNeededError, Result, Services
 
 SHELL = ("/bin/sh",)
+NO_PROC = "steps have no /proc and no /sys on this host (T6)"
 LOOK = "--on-failure=shell opens a shell in the failed step"
 
 
@@ -127,6 +128,11 @@ def _failed(meta: Meta, ended: Exit) -> bool:
     return not ended.cancelled and ended.status not in (meta.valid_exit_codes or (0,))
 
 
+def _hints(services: Services) -> list[str]:
+    chrooted = services.host is not None and not services.host.mounts
+    return [*([NO_PROC] if chrooted else []), *([] if services.on_failure else [LOOK])]
+
+
 def _judge(services: Services, meta: Meta, ended: Exit) -> None:
     """A step that saw an unreadable file may have gone wrong without noticing: ask first."""
     services.check()
@@ -143,5 +149,5 @@ def _judge(services: Services, meta: Meta, ended: Exit) -> None:
     raise StepFailedError(
         f'process "{command}" did not complete successfully: {ended}',
         status=ended.status,
-        hint="" if services.on_failure else LOOK,
+        hint="; ".join(_hints(services)),
     )

@@ -126,10 +126,11 @@ def test_steps_of_branches_do_not_see_one_another(base, builder, tmp_path):
     assert whole(tmp_path / "x")["all"][-1] == b"1\n1\n3\n2\n2\n"
 
 
-def test_a_failing_step_fails_and_leaves_nothing(base, builder):
+def test_a_failing_step_fails_and_leaves_nothing(base, builder, tier):
     files = {"Dockerfile": f"FROM {base}\nRUN echo x > /f; (sleep 98765 &); exit 7\n"}
     run = builder.build(files, "-t", "x", expect=1)
     assert "exit code: 7" in run.err
+    assert ("steps have no /proc" in run.err) == (tier == "T6")
     assert settled(builder.leftovers) == []
     assert settled(lambda: list((builder.root / "tmp").iterdir())) == []
 
