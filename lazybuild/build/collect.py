@@ -1,8 +1,10 @@
 """Listens to a build on its way to the view, and counts what the statistics want."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lazybuild.dockerfile import sensitive
 from lazybuild.events import Event, Sink, VertexDone, VertexStarted
 from lazybuild.request import StepStats
 
@@ -20,10 +22,11 @@ class Span:
 
 
 class Collector:
-    """A sink that passes everything on."""
+    """A sink that passes everything on. `hidden` are values that no name of a step may keep."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, hidden: Sequence[str] = ()) -> None:
         self._sink = sink
+        self._hidden = hidden
         self._lock = threading.Lock()
         self._started: dict[str, float] = {}
         self._spans: list[Span] = []
@@ -52,7 +55,8 @@ class Collector:
 
     def _span(self, event: VertexDone) -> Span:
         begin = self._started.get(event.vertex, event.time)
-        return Span(name=event.name, begin=begin, end=event.time, cached=event.cached)
+        name = sensitive.hide(event.name, self._hidden)
+        return Span(name=name, begin=begin, end=event.time, cached=event.cached)
 
 
 def step_of(span: Span) -> StepStats:

@@ -9,6 +9,7 @@ from lazybuild.build.collect import Collector, task
 from lazybuild.build.compiling import distinct
 from lazybuild.build.inputs import Inputs
 from lazybuild.build.labels import labelled
+from lazybuild.dockerfile import sensitive
 from lazybuild.events import Sink
 from lazybuild.request import BuildRequest, Target
 
@@ -30,7 +31,8 @@ def read_target(
     target: Target, sink: Sink, taken: dict[str, Path], check: Callable[[Inputs], object]
 ) -> Read:
     """`check` raises for what can't be built where it is wanted; `taken` as for `distinct`."""
-    events = Collector(labelled(sink, target.name))
+    hidden = sensitive.values([target.request.build_args])
+    events = Collector(labelled(sink, target.name), hidden)
     with task(events, "[internal] load build definition"):
         given = distinct(inputs.read(target.request), target.name, taken)
         check(given)

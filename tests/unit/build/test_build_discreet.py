@@ -7,13 +7,14 @@ import pytest
 from support.web import Answer, web
 
 from lazybuild.build import attest, inputs
+from lazybuild.build.reading import read_target
 from lazybuild.build.veil import Veil
 from lazybuild.dockerfile.options import Compiled
 from lazybuild.errors import BuildError
-from lazybuild.events import Warned
+from lazybuild.events import VertexDone, VertexStarted, Warned, discard
 from lazybuild.llb.ops import Platform
 from lazybuild.oci.image import ImageConfig
-from lazybuild.request import BuildRequest
+from lazybuild.request import BuildRequest, Target
 
 HERE = Platform(os="linux", architecture="amd64")
 SECRET = "hunter2-of-the-tests"
@@ -53,3 +54,14 @@ def test_provenance_names_a_dockerfile_without_its_secrets(request_for):
     stated = attest._provenance(asked, compiled, "now")
     assert SECRET not in json.dumps(stated)
     assert "https://h.test/d" in json.dumps(stated)
+
+
+def test_what_is_kept_of_steps_has_no_secret(request_for):
+    asked = replace(
+        request_for, build_args={"API_TOKEN": SECRET}, dockerfile="-", stdin=b"FROM scratch\n"
+    )
+    read = read_target(Target(request=asked), discard, {}, lambda _: None)
+    name = f"WORKDIR /{SECRET}"
+    read.events(VertexStarted(vertex="v", name=name))
+    read.events(VertexDone(vertex="v", name=name))
+    assert [step.name for step in read.events.steps()] == ["WORKDIR /****"]

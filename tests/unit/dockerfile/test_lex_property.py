@@ -107,10 +107,10 @@ def test_any_check_option_is_read_or_refused(text):
 
 
 def seconds(action, *arguments):
-    start = time.perf_counter()
+    start = time.thread_time()
     with contextlib.suppress(DockerfileError):
         action(*arguments)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def test_five_thousand_lines_in_half_a_second():

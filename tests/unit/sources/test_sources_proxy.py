@@ -33,9 +33,7 @@ def test_a_build_asks_the_proxy_of_its_environment(store):
     assert proxy.asked[0].headers["host"] == "files.invalid"
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning"
-)  # http.client leaves a refused one open
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # http.client leaves a refused one open
 def test_https_is_tunnelled(store):
     with proxy(None) as between:
         policy = Policy(timeout=5, attempts=1, proxy=lambda _: between.url("me:secret@"))
