@@ -86,7 +86,7 @@ def test_exceptions_and_everything():
 
 
 def test_no_pattern_is_slow():
-    start = time.monotonic()
+    start = time.thread_time()
     assert not excludes("a" * 20000 + "c", "*a" * 200 + "b")
     assert not excludes("a/" * 300 + "c", "**/a/" * 60 + "b")
-    assert time.monotonic() - start < 3
+    assert time.thread_time() - start < 3

@@ -42,6 +42,6 @@ def test_an_excerpt_has_none():
     "text", ["a" * 65_000, "http://" + "a" * 60_000, "a://b:" * 9_000, "a" * 30_000 + "://b"]
 )
 def test_no_text_takes_long(text):
-    started = time.monotonic()
+    started = time.thread_time()
     masked(text)
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5

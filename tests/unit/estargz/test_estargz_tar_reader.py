@@ -308,9 +308,9 @@ def test_links_of_header_only_types_have_no_payload():
 def test_a_pax_header_of_a_hundred_thousand_records_is_quick():
     body = b"6 a=b\n" * 170_000
     data = archive((info("x", b"x"), body), (info("a"), b""), form=tarfile.USTAR_FORMAT)
-    start = time.monotonic()
+    start = time.thread_time()
     assert len(read(data)) == 1
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_a_sparse_map_of_a_hundred_thousand_lines_is_quick():
@@ -318,7 +318,7 @@ def test_a_sparse_map_of_a_hundred_thousand_lines_is_quick():
     lines = b"%d\n" % count + b"".join(b"%d\n0\n" % n for n in range(count))
     member = info("a")
     member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": str(count)}
-    start = time.monotonic()
+    start = time.thread_time()
     found = read(archive((member, lines + bytes(-len(lines) % 512))))
     assert found[0][1] == bytes(count)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5

@@ -60,11 +60,11 @@ def test_malformed_patterns_are_errors(pattern):
 
 
 def test_a_pattern_can_t_blow_up():
-    start = time.monotonic()
+    start = time.thread_time()
     assert not Patterns(["**/*a*a*a*a*a*b"]).match_deep("/".join(["a" * 60] * 10))
     with pytest.raises(BuildError, match="too long"):
         Patterns(["a" * (1 << 20)])
-    assert time.monotonic() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_what_a_pattern_remembers_is_bounded():
