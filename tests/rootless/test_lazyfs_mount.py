@@ -22,6 +22,7 @@ from support.registry import LocalRegistry
 from lazybuild.errors import DaemonDiedError, HostError, IntegrityError, RegistryError
 from lazybuild.estargz.entry import Entry, Item, Kind
 from lazybuild.linux import syscalls
+from lazybuild.snapshots.lazyfs import watchdog
 from lazybuild.snapshots.lazyfs.client import Handlers
 from lazybuild.store import Place
 
@@ -300,7 +301,12 @@ def test_layers_that_cannot_be_lazy_say_why(tmp_path):
     inside(refused_layers, tmp_path)
 
 
-def test_a_host_that_cannot_mount_is_told_by_the_first_call(tmp_path):
+def test_a_host_that_cannot_mount_is_told_by_the_first_call(tmp_path, monkeypatch):
     """Outside of a namespace an ordinary user can't mount; starting itself waits for nothing."""
-    with lazyfs(tmp_path) as fs, pytest.raises(HostError):
-        fs.stats()
+    monkeypatch.setattr(watchdog, "INTERVAL", 0.01)
+    with lazyfs(tmp_path) as fs:
+        with pytest.raises(HostError):
+            fs.stats()
+        watchdog.watch(fs, threading.Event(), patience=0)
+        time.sleep(0.2)
+        assert fs.alive, "that it can't mount is for those who want it to: no hang"

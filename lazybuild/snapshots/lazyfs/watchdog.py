@@ -6,7 +6,7 @@ registry could explain. What follows from its end is for whoever started it.
 
 import threading
 
-from lazybuild.errors import LazybuildError
+from lazybuild.errors import DaemonDiedError, LazybuildError
 from lazybuild.snapshots.lazyfs.client import LazyFs
 
 INTERVAL = 2.0
@@ -30,5 +30,7 @@ def _watch(lazy: LazyFs, lost: threading.Event, longest: float) -> None:
 def _answers(lazy: LazyFs, longest: float) -> bool:
     try:
         return lazy.ping() < longest
-    except LazybuildError:
+    except DaemonDiedError:
         return False
+    except LazybuildError:
+        return True  # it can't do its work, and says so to whoever wants it
