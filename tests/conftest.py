@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # its threads in a child keep that from namespaces
 
 _SCRUBBED = re.compile(
     r"(DOCKER|BUILDKIT|BUILDX|LAZYBUILD|REGISTRY|XDG)_.*|SOURCE_DATE_EPOCH|NO_COLOR"
