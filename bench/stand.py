@@ -23,6 +23,7 @@ from support.docker_registry import DockerRegistry  # noqa: E402  it lies beside
 from lazybuild.oci.descriptor import OCI_MANIFEST, TOC_DIGEST  # noqa: E402  as above
 
 SAMPLE = 0.02
+ELSEWHERE = "/"  # python -m looks in the current folder first: sources that nobody has compiled
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Stand:
         """Run it to its end; a failure ends the benchmark with all that was said."""
         run = subprocess.run(
             self.command(*words), env=self.environment(store), capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, check=False,
+            stdin=subprocess.DEVNULL, check=False, cwd=ELSEWHERE,
         )  # fmt: skip
         if run.returncode and "prune" not in words:
             raise SystemExit(f"{words}: {run.stderr}")
@@ -104,7 +105,7 @@ class Stand:
         before, began = os.times(), time.perf_counter()
         process = subprocess.Popen(
             self.command(*words), env=self.environment(store), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ELSEWHERE,
         )  # fmt: skip
         watcher = Watcher(process.pid) if watch else None
         _, said = process.communicate()
@@ -121,7 +122,7 @@ class Stand:
         command = [*enter, sys.executable, SOURCES / "bench" / program, *words]
         run = subprocess.run(
             list(map(str, command)), env=self.environment(self.runs), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, text=True, check=True,
+            stdout=subprocess.PIPE, text=True, check=True, cwd=ELSEWHERE,
         )  # fmt: skip
         return json.loads(run.stdout)
 
