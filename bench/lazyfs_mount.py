@@ -26,7 +26,7 @@ from lazybuild.snapshots.lazyfs.layer import LazyLayer
 from lazybuild.snapshots.lazyfs.opening import open_tree
 from lazybuild.snapshots.lazyfs.reader import ChunkReader
 from lazybuild.snapshots.lazyfs.source import FileSource
-from lazybuild.store import Store
+from lazybuild.store import Place, Store
 
 
 def peak(pid):
@@ -77,9 +77,9 @@ def mounted(work, blob, digest, toc_digest, origin):
 
 def warm(work, blob, digest, toc_digest):
     """All chunks into the disk cache, without the mount."""
-    tree, _ = open_tree(FileSource(blob), {}, toc_digest)
+    tree, _ = open_tree(FileSource(Place.whole(blob)), {}, toc_digest)
     reader = ChunkReader(open_cache(work / "store"))
-    layer = LazyLayer(digest=digest, tree=tree, source=FileSource(blob))
+    layer = LazyLayer(digest=digest, tree=tree, source=FileSource(Place.whole(blob)))
     for chunk in range(len(tree.chunks)):
         reader.read(layer, chunk)
 
