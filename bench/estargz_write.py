@@ -10,6 +10,7 @@ import json
 import resource
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from lazybuild.estargz import streams, tar
@@ -28,8 +29,9 @@ def write(args, out):
 
 
 def gzip_size(source):
-    packed = subprocess.Popen(["gzip", "-6", "-c", source], stdout=subprocess.PIPE)
-    return sum(len(data) for data in iter(lambda: packed.stdout.read(1 << 20), b""))
+    with subprocess.Popen(["gzip", "-6", "-c", source], stdout=subprocess.PIPE) as packed:
+        assert packed.stdout is not None
+        return sum(map(len, iter(partial(packed.stdout.read, 1 << 20), b"")))
 
 
 def main():

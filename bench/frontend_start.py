@@ -49,8 +49,8 @@ def run(image: str) -> tuple[float, float]:
             subprocess.run(
                 words,
                 env={"PATH": os.environ["PATH"], **environment},
-                stdin=wire,
-                stdout=wire,
+                stdin=wire.fileno(),
+                stdout=wire.fileno(),
                 check=True,
             )
             ended = time.monotonic()

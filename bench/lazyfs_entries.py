@@ -10,6 +10,7 @@ import io
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from lazybuild.estargz.entry import Entry, Item, Kind
@@ -32,7 +33,7 @@ def items(count):
                 name=f"{folder}/some-file-{file:02}.txt", kind=Kind.REG, size=len(data),
                 mtime=1_600_000_000 * 10**9,
             )  # fmt: skip
-            yield Item(entry, lambda data=data: io.BytesIO(data))
+            yield Item(entry, partial(io.BytesIO, data))
 
 
 def main():

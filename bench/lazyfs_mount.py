@@ -77,7 +77,8 @@ def mounted(work, blob, digest, toc_digest, origin):
 
 def warm(work, blob, digest, toc_digest):
     """All chunks into the disk cache, without the mount."""
-    tree, _ = open_tree(FileSource(Place.whole(blob)), {}, toc_digest)
+    tree, reason = open_tree(FileSource(Place.whole(blob)), {}, toc_digest)
+    assert tree is not None, reason
     reader = ChunkReader(open_cache(work / "store"))
     layer = LazyLayer(digest=digest, tree=tree, source=FileSource(Place.whole(blob)))
     for chunk in range(len(tree.chunks)):

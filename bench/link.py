@@ -36,7 +36,7 @@ class Link:
         self.port = ours.recv()
 
     def bytes_down(self) -> int:
-        return self._count.value
+        return int(self._count.value)
 
     def close(self) -> None:
         self._process.terminate()
@@ -81,8 +81,8 @@ class _Proxy:
         self.halves: dict[socket.socket, tuple[Half, Half]] = {}
         self.turn: deque[Half] = deque()
         self.free = {True: 0.0, False: 0.0}
-        self.flying = {True: deque(), False: deque()}
-        self.acks = {True: deque(), False: deque()}
+        self.flying: dict[bool, deque] = {True: deque(), False: deque()}
+        self.acks: dict[bool, deque] = {True: deque(), False: deque()}
         self.waiting: list[Half] = []
 
     def run(self):
