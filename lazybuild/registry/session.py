@@ -155,6 +155,7 @@ class Session:
                 answer = self._exchange(request, url, ticket, own=own)
             except Trouble as trouble:
                 if trouble.kind is Kind.NOT_TLS and first is not None:
+                    self._schemes.confirm(request.endpoint, "http")
                     raise first from None  # it was the right scheme, and something else
                 if request.url or hops or not self._schemes.advance(request.endpoint):
                     raise

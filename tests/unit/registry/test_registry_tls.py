@@ -105,6 +105,12 @@ def test_a_tls_port_that_answers_plain_http_politely_is_asked_again_with_tls(cli
         client(retries=0).document(f"{registry.host}/base:t")
 
 
+def test_a_plain_port_whose_first_connection_is_reset_is_asked_again_without_tls(client, registry):
+    registry.put_manifest("base", IMAGE.manifest, tag="t")
+    registry.fault(Fault(reset=True))
+    assert client().document(f"{registry.host}/base:t").data == IMAGE.manifest
+
+
 def test_a_handshake_that_stalls_is_tried_again_and_told(client, events):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
