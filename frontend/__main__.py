@@ -27,8 +27,8 @@ def main() -> int:
 
 def answered(gateway: Gateway) -> int:
     """The compiler is loaded once BuildKit knows that somebody is there: that takes a while."""
-    from frontend.build import serve  # noqa: PLC0415 - see above
-    from frontend.options import read  # noqa: PLC0415
+    from frontend.build import serve  # noqa: PLC0415 - after the first answer, as above
+    from frontend.options import read  # noqa: PLC0415 - likewise
 
     return serve(gateway, read(os.environ))
 
